@@ -1,0 +1,71 @@
+package fabric
+
+import (
+	"strconv"
+	"time"
+)
+
+// ClusterName is the name of the one Cluster object.
+const ClusterName = "cluster"
+
+// Cluster is the configuration that all members share. There is exactly one.
+type Cluster struct {
+	Header
+	Config Config `json:"config"`
+}
+
+// ClusterKeys are the config keys of the cluster.
+var ClusterKeys = KeyTable{
+	{"core.bgp_asn", ASN, "", ScopeGlobal, "AS number with which members speak BGP; without it nothing is announced"},
+	{"cluster.offline_threshold", Integer(2, 3600), "10", ScopeGlobal, "Seconds without a sign of life after which a member counts as offline"},
+	{"cluster.network_latency", Integer(1, 1000), "20", ScopeGlobal, "Round-trip time in milliseconds that the database assumes between members: elections take about 30 times as long"},
+	{"cluster.join_token_expiry", Integer(60, 604800), "10800", ScopeGlobal, "Seconds for which a join token is good"},
+	{"cluster.images_minimal_replica", Or(Integer(1, 1000), "-1"), "3", ScopeGlobal, "Number of members that keep a copy of each image; -1 is all of them"},
+	{"user.*", Text, "", ScopeGlobal, "Free for your own use"},
+}
+
+// Kind is KindCluster.
+func (*Cluster) Kind() Kind { return KindCluster }
+
+// Validate checks the config.
+func (c *Cluster) Validate() error {
+	if c.Name != ClusterName {
+		return Invalidf("bad-name", "the cluster object is named %q, not %q", ClusterName, c.Name)
+	}
+	return ClusterKeys.Check("the server", c.Config)
+}
+
+// Refs is empty.
+func (*Cluster) Refs() []Key { return nil }
+
+// Claims is empty.
+func (*Cluster) Claims() []Claim { return nil }
+
+// ASN is the AS number of the cluster, 0 where none is set.
+func (c *Cluster) ASN() uint32 {
+	n, _ := strconv.ParseUint(ClusterKeys.Get(c.Config, "core.bgp_asn"), 10, 32)
+	return uint32(n)
+}
+
+// OfflineThreshold is how long a member may be silent before it counts as offline.
+func (c *Cluster) OfflineThreshold() time.Duration { return c.seconds("cluster.offline_threshold") }
+
+// JoinTokenExpiry is how long a new join token is good.
+func (c *Cluster) JoinTokenExpiry() time.Duration { return c.seconds("cluster.join_token_expiry") }
+
+// NetworkLatency is the latency that the database assumes between members.
+func (c *Cluster) NetworkLatency() time.Duration {
+	n, _ := strconv.Atoi(ClusterKeys.Get(c.Config, "cluster.network_latency"))
+	return time.Duration(n) * time.Millisecond
+}
+
+// ImageReplicas is the number of members that keep a copy of each image, -1 for all.
+func (c *Cluster) ImageReplicas() int {
+	n, _ := strconv.Atoi(ClusterKeys.Get(c.Config, "cluster.images_minimal_replica"))
+	return n
+}
+
+func (c *Cluster) seconds(key string) time.Duration {
+	n, _ := strconv.Atoi(ClusterKeys.Get(c.Config, key))
+	return time.Duration(n) * time.Second
+}

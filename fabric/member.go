@@ -1,0 +1,135 @@
+package fabric
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/pem"
+	"net/netip"
+	"time"
+)
+
+// Member is one host of the cluster.
+type Member struct {
+	Header
+	Address       string `json:"address"`     // host:port of its API and database
+	Certificate   string `json:"certificate"` // PEM; what the member proves itself with to other members
+	NodeID        uint64 `json:"node_id"`     // in the database; never used again after removal
+	Description   string `json:"description,omitempty"`
+	FailureDomain string `json:"failure_domain,omitempty"`
+	Config        Config `json:"config,omitempty"`
+}
+
+// MemberKeys are the config keys of a member.
+var MemberKeys = KeyTable{
+	{"core.bgp_routerid", Addr4, "", ScopeMember, "BGP identifier; by default the member's IPv4 address, or one made from its name"},
+	{"core.bgp_address", Or(String, "none"), "none", ScopeMember, "Address (and optional port) on which to accept BGP sessions; none only dials"},
+	{"scheduler.instance", OneOf("all", "manual"), "all", ScopeMember, "Whether instances are placed here without being told to (manual: only with a target)"},
+	{"user.*", Text, "", ScopeMember, "Free for your own use"},
+}
+
+// Kind is KindMember.
+func (*Member) Kind() Kind { return KindMember }
+
+// Validate checks name, address, certificate and config.
+func (m *Member) Validate() error {
+	if err := CheckName("member", m.Name); err != nil {
+		return err
+	}
+	if _, err := netip.ParseAddrPort(m.Address); err != nil {
+		return Invalidf("bad-address", "member %q: address %q is not ADDRESS:PORT", m.Name, m.Address)
+	}
+	if m.Fingerprint() == "" {
+		return Invalidf("bad-certificate", "member %q: its certificate is not PEM", m.Name)
+	}
+	return MemberKeys.Check("member "+m.Name, m.Config)
+}
+
+// Refs is empty.
+func (*Member) Refs() []Key { return nil }
+
+// Claims holds the address and the database id.
+func (m *Member) Claims() []Claim {
+	return []Claim{{"member-address", m.Address}, {"member-certificate", m.Fingerprint()}}
+}
+
+// Fingerprint is the SHA-256 of the certificate in hex, empty if it is not PEM.
+func (m *Member) Fingerprint() string { return Fingerprint(m.Certificate) }
+
+// IP is the address without its port.
+func (m *Member) IP() netip.Addr {
+	ap, _ := netip.ParseAddrPort(m.Address)
+	return ap.Addr()
+}
+
+// Fingerprint is the SHA-256 in hex of the first PEM block of a certificate, empty if there is none.
+func Fingerprint(certificate string) string {
+	block, _ := pem.Decode([]byte(certificate))
+	if block == nil {
+		return ""
+	}
+	sum := sha256.Sum256(block.Bytes)
+	return hex.EncodeToString(sum[:])
+}
+
+// Certificate is a client that may use the API. Its name is the fingerprint.
+type Certificate struct {
+	Header
+	PEM         string `json:"certificate"`
+	Label       string `json:"label"`
+	Description string `json:"description,omitempty"`
+}
+
+// Kind is KindCertificate.
+func (*Certificate) Kind() Kind { return KindCertificate }
+
+// Validate checks that the name is the fingerprint.
+func (c *Certificate) Validate() error {
+	if got := Fingerprint(c.PEM); got == "" || got != c.Name {
+		return Invalidf("bad-certificate", "certificate %q: not PEM, or its fingerprint differs from its name", c.Name)
+	}
+	return nil
+}
+
+// Refs is empty.
+func (*Certificate) Refs() []Key { return nil }
+
+// Claims is empty.
+func (*Certificate) Claims() []Claim { return nil }
+
+// What a token is good for.
+const (
+	TokenJoin   = "join"
+	TokenClient = "client"
+)
+
+// Token is a secret that is good once: to join the cluster as a member, or to have a client certificate trusted.
+type Token struct {
+	Header
+	Use     string    `json:"use"`     // TokenJoin or TokenClient
+	For     string    `json:"for"`     // name of the member to be, or label of the client
+	Hash    string    `json:"hash"`    // SHA-256 of the secret, hex; the secret itself is kept nowhere
+	Expires time.Time `json:"expires"` // on the wall clock
+}
+
+// Kind is KindToken.
+func (*Token) Kind() Kind { return KindToken }
+
+// Validate checks use and hash.
+func (t *Token) Validate() error {
+	if t.Use != TokenJoin && t.Use != TokenClient || len(t.Hash) != 2*sha256.Size {
+		return Invalidf("bad-token", "token %q is malformed", t.Name)
+	}
+	return CheckName("member or client", t.For)
+}
+
+// Refs is empty.
+func (*Token) Refs() []Key { return nil }
+
+// Claims lets one token exist for a use and name.
+func (t *Token) Claims() []Claim { return []Claim{{"token", t.Use + ":" + t.For}} }
+
+// HashSecret is the form in which the secret of a token is kept.
+func HashSecret(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}

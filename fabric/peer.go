@@ -1,0 +1,88 @@
+package fabric
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Peer is a BGP neighbour of some or all members.
+type Peer struct {
+	Header
+	Description     string     `json:"description,omitempty"`
+	Address         netip.Addr `json:"address"`
+	ASN             uint32     `json:"asn"`
+	HoldTime        int        `json:"hold_time,omitempty"`        // seconds, 3-65535 (RFC 4271, 4.2); 0 is the default of 9
+	GracefulRestart int        `json:"graceful_restart,omitempty"` // seconds for which the peer shall keep our routes while the worker restarts, 1-300; 0 is the default of 30
+	MultihopTTL     int        `json:"multihop_ttl,omitempty"`     // 2-255; 0 for a neighbour on a shared link
+	Password        string     `json:"password,omitempty"`         // TCP MD5 (RFC 2385); never shown
+	Members         []string   `json:"members,omitempty"`          // that have a session with it; none is all
+	Disabled        bool       `json:"disabled,omitempty"`
+}
+
+// Defaults of a Peer.
+const (
+	DefaultHoldTime        = 9  // seconds
+	DefaultGracefulRestart = 30 // seconds
+)
+
+// Kind is KindPeer.
+func (*Peer) Kind() Kind { return KindPeer }
+
+// Validate checks address, ASN and ranges.
+func (p *Peer) Validate() error {
+	if err := CheckName("BGP peer", p.Name); err != nil {
+		return err
+	}
+	a := p.Address
+	if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return Invalidf("bad-address", "BGP peer %q: address %q is not a unicast address", p.Name, a)
+	}
+	if a.Is6() && a.IsLinkLocalUnicast() {
+		return Errorf(CodeNotSupported, "link-local-peer", "BGP peer %q: sessions over the link-local address %s are not supported", p.Name, a).WithFix("use a global or unique local address")
+	}
+	if p.ASN == 0 || p.ASN == 23456 || p.ASN == 65535 || p.ASN == 4294967295 {
+		return Invalidf("bad-asn", "BGP peer %q: AS number %d is reserved (RFC 7607, RFC 6793, RFC 7300)", p.Name, p.ASN)
+	}
+	for _, r := range []struct {
+		name             string
+		value, low, high int
+	}{{"hold_time", p.HoldTime, 3, 65535}, {"graceful_restart", p.GracefulRestart, 1, 300}, {"multihop_ttl", p.MultihopTTL, 2, 255}} {
+		if r.value != 0 && (r.value < r.low || r.value > r.high) {
+			return Invalidf("bad-value", "BGP peer %q: %s=%d is not in %d-%d", p.Name, r.name, r.value, r.low, r.high)
+		}
+	}
+	// TCP_MD5SIG_MAXKEYLEN in tcp(7).
+	if len(p.Password) > 80 {
+		return Invalidf("bad-value", "BGP peer %q: the password is longer than 80 bytes", p.Name)
+	}
+	return nil
+}
+
+// Refs names the members.
+func (p *Peer) Refs() []Key {
+	var refs []Key
+	for _, m := range p.Members {
+		refs = append(refs, Key{KindMember, m})
+	}
+	return refs
+}
+
+// Claims is empty: two peers may have one address when their members differ, see check.
+func (*Peer) Claims() []Claim { return nil }
+
+func (p *Peer) check(next *Snapshot) error {
+	for _, o := range next.Peers() {
+		if o.Name == p.Name || o.Address != p.Address {
+			continue
+		}
+		if len(o.Members) == 0 || len(p.Members) == 0 || slices.ContainsFunc(o.Members, func(m string) bool { return slices.Contains(p.Members, m) }) {
+			return Conflictf("peer-address", "BGP peer %q: peer %q has address %s too, on a member that both name", p.Name, o.Name, p.Address)
+		}
+	}
+	return nil
+}
+
+// On tells whether a member has a session with the peer.
+func (p *Peer) On(member string) bool {
+	return !p.Disabled && (len(p.Members) == 0 || slices.Contains(p.Members, member))
+}

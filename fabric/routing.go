@@ -1,0 +1,144 @@
+package fabric
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Routing is everything that the routing worker of one member has to do. It is whole: what is not in it is to be undone.
+type Routing struct {
+	Member        string         `json:"member"`
+	Revision      uint64         `json:"revision"`          // of the snapshot it was planned from
+	Speaker       *Speaker       `json:"speaker,omitempty"` // nil: speak no BGP
+	Peers         []RoutingPeer  `json:"peers,omitempty"`
+	Announcements []Announcement `json:"announcements,omitempty"`
+}
+
+// Speaker is this member as a BGP speaker.
+type Speaker struct {
+	ASN      uint32         `json:"asn"`
+	RouterID netip.Addr     `json:"router_id"`
+	Listen   netip.AddrPort `json:"listen,omitzero"` // zero: accept no sessions, only dial
+}
+
+// RoutingPeer is a neighbour to have a session with. Password is why the value on disk is only root's to read.
+type RoutingPeer struct {
+	Name            string     `json:"name"`
+	Address         netip.Addr `json:"address"`
+	ASN             uint32     `json:"asn"`
+	HoldTime        int        `json:"hold_time"`        // seconds
+	GracefulRestart int        `json:"graceful_restart"` // seconds
+	MultihopTTL     int        `json:"multihop_ttl,omitempty"`
+	Password        string     `json:"password,omitempty"`
+}
+
+// AnnouncementKind is why a prefix is announced. Policies will match on it.
+type AnnouncementKind string
+
+// The kinds of announcements.
+const (
+	AnnounceNetwork  AnnouncementKind = "network"  // subnet of a bridge network
+	AnnounceInstance AnnouncementKind = "instance" // address of a NIC, or a prefix routed to it
+	AnnounceAnycast  AnnouncementKind = "anycast"  // address of an anycast service
+)
+
+// Announcement is one prefix that peers may be told of, and what has to be true for it.
+// Several announcements of one prefix are merged by the planner: a prefix is there once.
+type Announcement struct {
+	Prefix netip.Prefix     `json:"prefix"`
+	Kind   AnnouncementKind `json:"kind"`
+	Owner  Key              `json:"owner"`            // the object because of which it is announced
+	Peers  []string         `json:"peers"`            // names; the peers it goes to
+	Copies []Copy           `json:"copies,omitempty"` // who answers for it here: one healthy copy is enough; none means that it does not depend on any
+	Route  bool             `json:"route,omitempty"`  // install a kernel route to the healthy copies
+}
+
+// Copy is an instance's NIC that answers for a prefix.
+type Copy struct {
+	Instance string     `json:"instance"`
+	Device   string     `json:"device"`
+	Link     string     `json:"link"`            // interface on the member: the copy is dead when it is gone or down
+	Dev      string     `json:"dev"`             // interface on the member that the kernel route goes out of
+	Via      netip.Addr `json:"via"`             // address of the NIC: gateway of the kernel route
+	Process  Process    `json:"process"`         // init of the instance: the copy is dead when it is
+	Check    *Check     `json:"check,omitempty"` // made in the instance's network namespace against the prefix's address; nil: alive is healthy
+}
+
+// RoutingState is what the worker reports.
+type RoutingState struct {
+	Worker WorkerState  `json:"worker"`
+	Peers  []PeerState  `json:"peers"`
+	Routes []RouteState `json:"routes"`
+}
+
+// WorkerState is the worker itself.
+type WorkerState struct {
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	Revision uint64    `json:"revision"`         // of the Routing value last applied
+	FromDisk bool      `json:"from_disk"`        // that value is the one of an earlier run
+	Error    string    `json:"error,omitempty"`  // why applying it is not complete
+	Reason   string    `json:"reason,omitempty"` // slug of Error
+}
+
+// PeerState is a BGP session. State is a word of RFC 4271, 8.2.2.
+type PeerState struct {
+	Name      string     `json:"name"`
+	Address   netip.Addr `json:"address"`
+	ASN       uint32     `json:"asn"`
+	State     string     `json:"state"` // "idle", "connect", "active", "opensent", "openconfirm", "established"
+	Since     time.Time  `json:"since"`
+	LastError string     `json:"last_error,omitempty"`
+	Sent      int        `json:"sent"`     // prefixes announced to it
+	Received  int        `json:"received"` // prefixes it announced
+	Flaps     int        `json:"flaps"`    // times an established session was lost
+}
+
+// Established tells whether routes can be exchanged.
+func (p PeerState) Established() bool { return p.State == "established" }
+
+// RouteState is one prefix that this member announces, or could. It is the answer to "why, and why not".
+type RouteState struct {
+	Prefix  netip.Prefix     `json:"prefix"`
+	Kind    AnnouncementKind `json:"kind"`
+	Owner   Key              `json:"owner"`
+	Up      bool             `json:"up"`                // offered to peers
+	Reason  string           `json:"reason,omitempty"`  // slug, when not Up or not announced to any peer
+	Message string           `json:"message,omitempty"` // for people
+	Peers   []RoutePeer      `json:"peers,omitempty"`
+	Copies  []CopyState      `json:"copies,omitempty"`
+}
+
+// RoutePeer tells whether a peer has been told of a prefix.
+type RoutePeer struct {
+	Peer      string `json:"peer"`
+	Announced bool   `json:"announced"`
+	Reason    string `json:"reason,omitempty"` // slug, when not Announced
+}
+
+// CopyState is the health of a copy.
+type CopyState struct {
+	Instance string    `json:"instance"`
+	Device   string    `json:"device"`
+	Healthy  bool      `json:"healthy"`
+	Reason   string    `json:"reason,omitempty"` // slug, when not Healthy
+	Message  string    `json:"message,omitempty"`
+	Since    time.Time `json:"since"`
+}
+
+// Reasons why a prefix is not announced: stable slugs that the API and the command line show.
+const (
+	ReasonNoASN           = "no-asn"           // the cluster has no core.bgp_asn
+	ReasonNoPeer          = "no-peer"          // no peer has this member
+	ReasonSessionDown     = "session-down"     // no session with the peer is established
+	ReasonNAT             = "nat"              // the network is hidden behind its members
+	ReasonNetworkDown     = "network-down"     // the network is not there on this member
+	ReasonInstanceStopped = "instance-stopped" // the instance does not run
+	ReasonNoAddress       = "no-address"       // the NIC has no address of the family
+	ReasonNoCopy          = "no-copy"          // no instance here is a copy of the service
+	ReasonCheckPending    = "check-pending"    // the check has not succeeded often enough yet
+	ReasonCheckFailed     = "check-failed"     // the check failed too often
+	ReasonLinkDown        = "link-down"        // the interface of the copy is gone or down
+	ReasonProcessDead     = "process-dead"     // the init of the instance is dead
+	ReasonWorkerDown      = "worker-down"      // the routing worker does not answer
+)
