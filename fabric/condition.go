@@ -102,21 +102,35 @@ func (r *Reports) With(counter uint64, set []Condition, gone []ConditionKey) *Re
 	return next
 }
 
-// Replace returns reports in which everything a member says is as given. The API lays a member's own, newest word over the stored one.
-func (r *Reports) Replace(member string, all []Condition) *Reports {
-	keep := map[ConditionKey]bool{}
-	for _, c := range all {
-		keep[c.Key()] = true
-	}
-	var gone []ConditionKey
+// Diff is what has to change so that a member says exactly all: conditions to set, and keys of those to drop.
+func (r *Reports) Diff(member string, all []Condition) (set []Condition, gone []ConditionKey) {
+	stored := map[ConditionKey]Condition{}
 	for _, list := range r.byObject {
 		for _, c := range list {
-			if c.Member == member && !keep[c.Key()] {
-				gone = append(gone, c.Key())
+			if c.Member == member {
+				stored[c.Key()] = c
 			}
 		}
 	}
-	return r.With(r.Counter, all, gone)
+	for _, c := range all {
+		if old, ok := stored[c.Key()]; !ok || !old.Same(c) {
+			set = append(set, c)
+		}
+		delete(stored, c.Key())
+	}
+	for key := range stored {
+		gone = append(gone, key)
+	}
+	return set, gone
+}
+
+// Replace returns reports in which everything a member says is as given. The API lays a member's own, newest word over the stored one.
+func (r *Reports) Replace(member string, all []Condition) *Reports {
+	set, gone := r.Diff(member, all)
+	if len(set)+len(gone) == 0 {
+		return r
+	}
+	return r.With(r.Counter, set, gone)
 }
 
 func compareConditions(a, b Condition) int {
