@@ -1,0 +1,40 @@
+package probe
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Report is what the requests of a span of time say.
+type Report struct {
+	Sent int
+	Lost int
+	// Outage is how long requests were being lost after the event: from it to the sending of the last lost request. Requests may have been
+	// answered in between, where several routers or members share the load.
+	Outage time.Duration
+	From   []string // who answered, by name
+}
+
+// Since looks at the samples sent from an event to end. The samples need no order.
+func Since(samples []Sample, event, end time.Duration) Report {
+	var r Report
+	from := map[string]bool{}
+	for _, s := range samples {
+		if s.Sent < event || s.Sent > end {
+			// A request under way at the event may be lost to it.
+			if s.Error == "" || s.Sent > end || s.Sent+s.Took < event {
+				continue
+			}
+		}
+		r.Sent++
+		if s.Error == "" {
+			from[s.From] = true
+			continue
+		}
+		r.Lost++
+		r.Outage = max(r.Outage, s.Sent-event)
+	}
+	r.From = slices.Sorted(maps.Keys(from))
+	return r
+}
