@@ -1,0 +1,208 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is one process of a node, as seen from this machine.
+type Process struct {
+	PID     int    // in this machine's numbering
+	Name    string // as the kernel has it: at most 15 bytes
+	Command string // with arguments; empty for a kernel-side zombie
+	start   uint64
+}
+
+func (p Process) identity() identity { return identity{PID: p.PID, Start: p.start} }
+
+// Alive reports whether the very same process still runs; a zombie does not.
+func (p Process) Alive() bool { return p.identity().alive() }
+
+// Signal sends a signal; a process that has ended is an error.
+func (p Process) Signal(signal syscall.Signal) error {
+	pidfd, err := openProcess(p.identity())
+	if err != nil {
+		return fmt.Errorf("signal %s (process %d): it has ended", p.Name, p.PID)
+	}
+	defer unix.Close(pidfd)
+	if err := unix.PidfdSendSignal(pidfd, signal, nil, 0); err != nil {
+		return fmt.Errorf("signal %s (process %d): %w", p.Name, p.PID, err)
+	}
+	return nil
+}
+
+// Kill sends SIGKILL and returns when the process has ended.
+func (p Process) Kill(ctx context.Context) error { return killAndWait(ctx, p.identity()) }
+
+// Stop sends SIGTERM and returns when the process has ended; when ctx ends first it is killed.
+func (p Process) Stop(ctx context.Context) error {
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	if p.Wait(ctx) == nil {
+		return nil
+	}
+	return p.Kill(context.WithoutCancel(ctx))
+}
+
+// Wait returns when the process has ended.
+func (p Process) Wait(ctx context.Context) error {
+	pidfd, err := openProcess(p.identity())
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(pidfd)
+	return waitGone(ctx, pidfd, p.identity())
+}
+
+// Start starts args in the background. Its output goes to the node's log of that name, and it is recorded, so that it
+// ends with the lab even if this program crashes.
+func (n *Node) Start(name string, args ...string) (Process, error) {
+	log, err := n.openLog(name)
+	if err != nil {
+		return Process{}, err
+	}
+	defer log.Close()
+	cmd := n.Command(context.Background(), args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return Process{}, err
+	}
+	process := Process{PID: cmd.Process.Pid, Name: name, Command: strings.Join(args, " ")}
+	// Read before anything waits for it, while the id cannot be another's.
+	stat, err := readStat(fmt.Sprintf("/proc/%d/stat", process.PID))
+	go func() { _ = cmd.Wait() }() // reaps it; the node's init does when we are gone
+	if err != nil {
+		return Process{}, fmt.Errorf("node %s: %s: %w", n.spec.Name, name, err)
+	}
+	process.start = stat.start
+	return process, n.lab.update(func(s *state) error {
+		node := s.Nodes[n.spec.Name]
+		node.Processes = append(slices.DeleteFunc(node.Processes, func(r processRecord) bool { return !r.alive() }),
+			processRecord{Name: name, identity: process.identity()})
+		s.Nodes[n.spec.Name] = node
+		return nil
+	})
+}
+
+// Processes lists what runs in the node, its containers included, but not its init. It is empty when the node is off.
+func (n *Node) Processes() ([]Process, error) {
+	holder, err := n.holder()
+	if errors.Is(err, errNodeOff) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return processesUnder(holder)
+}
+
+// Process finds the oldest process of that name: the kernel's name (cut to 15 bytes) or the name given to Start.
+func (n *Node) Process(name string) (Process, error) {
+	list, err := n.Processes()
+	if err != nil {
+		return Process{}, err
+	}
+	s, err := readState(n.lab.name)
+	if err != nil {
+		return Process{}, err
+	}
+	var recorded []processRecord
+	if s != nil {
+		recorded = s.Nodes[n.spec.Name].Processes
+	}
+	short := name[:min(len(name), 15)]
+	for _, process := range list {
+		given := slices.ContainsFunc(recorded, func(r processRecord) bool { return r.Name == name && r.identity == process.identity() })
+		if given || process.Name == short {
+			return process, nil
+		}
+	}
+	return Process{}, fmt.Errorf("node %s: no process %s runs", n.spec.Name, name)
+}
+
+// processesUnder lists the living processes in the holder's PID namespace and those below it, oldest first.
+func processesUnder(holder identity) ([]Process, error) {
+	target, err := namespaceInode(fmt.Sprintf("/proc/%d/ns/pid", holder.PID))
+	if err != nil {
+		return nil, nil // it went away meanwhile
+	}
+	pids, err := allPIDs()
+	if err != nil {
+		return nil, err
+	}
+	own, err := namespaceInode("/proc/self/ns/pid")
+	if err != nil {
+		return nil, err
+	}
+	var out []Process
+	for _, pid := range pids {
+		if pid == holder.PID || !inPIDNamespace(pid, target, own) {
+			continue
+		}
+		stat, err := readStat(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || stat.state == "Z" || stat.state == "X" {
+			continue
+		}
+		if stat.parent == holder.PID && (stat.comm == "sleep" || stat.comm == "cat" || stat.comm == "sh") && holderHelper(pid) {
+			continue
+		}
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		command := strings.TrimSpace(strings.ReplaceAll(string(line), "\x00", " "))
+		out = append(out, Process{PID: pid, Name: stat.comm, Command: command, start: stat.start})
+	}
+	slices.SortFunc(out, func(a, b Process) int {
+		if a.start != b.start {
+			return int(int64(a.start - b.start))
+		}
+		return a.PID - b.PID
+	})
+	return out, nil
+}
+
+// holderHelper is true for what the holder itself waits for: it has the holder's environment and nothing of a node's.
+func holderHelper(pid int) bool {
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return err == nil && strings.Contains(string(env), holderMark)
+}
+
+// inPIDNamespace walks from the process's namespace up to ours.
+func inPIDNamespace(pid int, target, own uint64) bool {
+	file, err := os.Open(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	if err != nil {
+		return false
+	}
+	defer func() { file.Close() }()
+	for range 32 { // the kernel's own limit of nesting
+		var stat unix.Stat_t
+		if err := unix.Fstat(int(file.Fd()), &stat); err != nil || stat.Ino == own {
+			return false
+		}
+		if stat.Ino == target {
+			return true
+		}
+		parent, err := unix.IoctlRetInt(int(file.Fd()), unix.NS_GET_PARENT)
+		if err != nil {
+			return false
+		}
+		file.Close()
+		file = os.NewFile(uintptr(parent), "pid namespace")
+	}
+	return false
+}
+
+func namespaceInode(path string) (uint64, error) {
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err != nil {
+		return 0, err
+	}
+	return stat.Ino, nil
+}
