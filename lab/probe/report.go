@@ -21,11 +21,10 @@ func Since(samples []Sample, event, end time.Duration) Report {
 	var r Report
 	from := map[string]bool{}
 	for _, s := range samples {
-		if s.Sent < event || s.Sent > end {
-			// A request under way at the event may be lost to it.
-			if s.Error == "" || s.Sent > end || s.Sent+s.Took < event {
-				continue
-			}
+		// A request that was under way at the event may be lost to it.
+		lostToIt := s.Sent < event && s.Sent+s.Took > event && s.Error != ""
+		if (s.Sent < event || s.Sent > end) && !lostToIt {
+			continue
 		}
 		r.Sent++
 		if s.Error == "" {
