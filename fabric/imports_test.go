@@ -29,6 +29,7 @@ var rules = []rule{
 	{"bgp", []string{"fabric"}},
 	{"bgp/gobgp", []string{"fabric", "bgp"}},
 	{"cluster", []string{"fabric"}},
+	{"vrrp", []string{"fabric"}},
 	{"compute", []string{"fabric"}},
 	{"compute/lxc", []string{"fabric", "compute"}},
 	{"compute/busyboximage", []string{"compute/busyboximage"}},
