@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Down ends a lab and removes everything it made. A lab that is not there is no error.
@@ -29,9 +31,10 @@ func Down(ctx context.Context, name string) error {
 // Down ends the lab and removes everything it made.
 func (l *Lab) Down(ctx context.Context) error {
 	err := Down(ctx, l.name)
-	if l.owner != nil {
-		l.owner.Close()
-		l.ownerPipe.Close()
+	if l.owned != nil {
+		l.owned.Close()
+		unix.Close(l.owner)
+		l.owned = nil
 	}
 	return err
 }

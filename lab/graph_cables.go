@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // cable is a drawn link.
@@ -46,8 +45,16 @@ func route(t *Topology, boxes map[string]*box) []cable {
 	for key, ends := range sides {
 		slices.SortStableFunc(ends, func(a, b *cableEnd) int { return cmp.Compare(a.other.x, b.other.x) })
 		b := key.box
-		for i, end := range ends {
-			end.x = b.x + b.w*(float64(i+1)/float64(len(ends)+1)-0.5)
+		total := 0.0
+		for _, end := range ends {
+			total += labelWidth(end.label)
+		}
+		// Equal gaps between the labels, and half of one at the edges.
+		gap := (b.w - total) / float64(len(ends))
+		x := b.x - b.w/2
+		for _, end := range ends {
+			end.x = x + (gap+labelWidth(end.label))/2
+			x += gap + labelWidth(end.label)
 			end.y = b.y - b.h/2
 			if key.down {
 				end.y = b.y + b.h/2
@@ -97,7 +104,7 @@ func (e *cableEnd) writeLabel(out *strings.Builder) {
 	if e.down {
 		y = e.y + endLabelGap
 	}
-	width := float64(utf8.RuneCountInString(e.label))*smallLetter + 6
+	width := labelWidth(e.label)
 	fmt.Fprintf(out, `<rect x="%s" y="%s" width="%s" height="15" rx="3" fill="#ffffff" fill-opacity="0.92"/>`+"\n", num(e.x-width/2), num(y-7.5), num(width))
 	fmt.Fprintf(out, `<text x="%s" y="%s" font-size="11" text-anchor="middle" fill="#46525e">%s</text>`+"\n", num(e.x), num(y+4), escape(e.label))
 }

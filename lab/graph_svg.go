@@ -27,7 +27,7 @@ const (
 	nameLetter   = 8.6
 	smallLetter  = 6.4
 	columnGap    = 64.0
-	rowGap       = 88.0
+	rowGap       = 74.0
 	margin       = 32.0
 	titleHeight  = 34.0
 	switchHeight = 30.0
@@ -85,10 +85,11 @@ func writeBox(out *strings.Builder, b *box) {
 
 // place gives every node its box. A switch is as wide as what it joins, so that cables run straight down to it.
 func place(t *Topology) (map[string]*box, float64, float64) {
-	degree := map[string]float64{}
+	ports := map[string]float64{} // the width that the interface names of a node need side by side
 	for _, link := range t.Links {
-		degree[link.A.Node]++
-		degree[link.B.Node]++
+		for _, end := range []Endpoint{link.A, link.B} {
+			ports[end.Node] += math.Max(portPitch*0.8, labelWidth(end.Interface)+6)
+		}
 	}
 	boxes := map[string]*box{}
 	rows := layers(t)
@@ -101,7 +102,7 @@ func place(t *Topology) (map[string]*box, float64, float64) {
 			if node.Role == RoleSwitch {
 				b.h = switchHeight
 			}
-			b.w = math.Max(b.w, (degree[node.Name]+1)*portPitch*0.8)
+			b.w = math.Max(b.w, ports[node.Name]+portPitch*0.8)
 			boxes[node.Name] = b
 			widths[i] += b.w
 			if j > 0 {
@@ -123,7 +124,7 @@ func place(t *Topology) (map[string]*box, float64, float64) {
 		for _, node := range row {
 			b := boxes[node.Name]
 			if len(row) == 1 && node.Role == RoleSwitch {
-				b.w = math.Max(b.w, (width-2*margin)*0.86)
+				b.w = math.Max(b.w, width-2*margin)
 			}
 			if len(row) == 1 {
 				x = (width - b.w) / 2
@@ -134,6 +135,10 @@ func place(t *Topology) (map[string]*box, float64, float64) {
 		y += boxHeight + rowGap
 	}
 	return boxes, width, y - rowGap + margin
+}
+
+func labelWidth(label string) float64 {
+	return float64(utf8.RuneCountInString(label))*smallLetter + 6
 }
 
 func num(f float64) string {

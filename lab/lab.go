@@ -17,12 +17,12 @@ import (
 
 // Lab is a running topology.
 type Lab struct {
-	name      string
-	topology  *Topology
-	binary    string
-	ownerPipe *os.File // read end, given to holders; nil when the lab outlives this process
-	owner     *os.File // write end; closed with this process
-	progress  io.Writer
+	name     string
+	topology *Topology
+	binary   string
+	owned    *os.File // read end of the owner's pipe, given to holders; nil when the lab outlives this process
+	owner    int      // write end: a bare descriptor, that no finalizer closes before the process ends
+	progress io.Writer
 }
 
 type options struct {
@@ -79,9 +79,6 @@ func Up(ctx context.Context, path string, opts ...Option) (*Lab, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("start lab %s: network namespaces need root (sudo)", l.name)
 	}
-	if err := l.checkPrograms(); err != nil {
-		return nil, fmt.Errorf("start lab %s: %w", l.name, err)
-	}
 	if err := Sweep(ctx); err != nil {
 		return nil, err
 	}
@@ -132,15 +129,20 @@ func (l *Lab) makeRoom(ctx context.Context, reconfigure bool) error {
 	if err != nil {
 		return err
 	}
-	switch judge(old, currentBootID(), identity.alive) {
+	found := judge(old, currentBootID(), identity.alive)
+	if found == starting {
+		return fmt.Errorf("start lab %s: process %d is starting it", l.name, old.Runner.PID)
+	}
+	if found == running && !reconfigure {
+		return fmt.Errorf("start lab %s: %w: take it down first, or use --reconfigure to start it anew", l.name, ErrRunning)
+	}
+	if err := l.checkPrograms(); err != nil {
+		return fmt.Errorf("start lab %s: %w", l.name, err)
+	}
+	switch found {
 	case nothingThere:
 		return nil
-	case starting:
-		return fmt.Errorf("start lab %s: process %d is starting it", l.name, old.Runner.PID)
 	case running:
-		if !reconfigure {
-			return fmt.Errorf("start lab %s: %w: take it down first, or use --reconfigure to start it anew", l.name, ErrRunning)
-		}
 		l.say("taking the running lab down")
 	case leftovers:
 		l.say("removing what an earlier run left")
@@ -161,9 +163,11 @@ func (l *Lab) start(ctx context.Context, withProcess bool) error {
 	}
 	if withProcess {
 		s.Owner = &runner
-		if l.ownerPipe, l.owner, err = os.Pipe(); err != nil {
-			return err
+		var ends [2]int
+		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+			return fmt.Errorf("make the pipe that tells nodes when this process ends: %w", err)
 		}
+		l.owned, l.owner = os.NewFile(uintptr(ends[0]), "owner"), ends[1]
 	}
 	if err := s.write(); err != nil {
 		return err

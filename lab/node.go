@@ -92,7 +92,7 @@ func (n *Node) mtu() int {
 
 // powerOn makes the node's namespaces; nothing runs in it yet.
 func (n *Node) powerOn(ctx context.Context) error {
-	cmd, err := startHolder(n.lab.name, n.spec.Name, n.lab.ownerPipe)
+	cmd, err := startHolder(n.lab.name, n.spec.Name, n.lab.owned)
 	if err != nil {
 		return err
 	}
@@ -181,10 +181,11 @@ func (n *Node) Kill(ctx context.Context) error {
 	both.Go(func() { dead = killAndWait(ctx, holder) })
 	both.Go(func() { dark = n.setCables(false) })
 	both.Wait()
-	if err := errors.Join(dead, dark, killCgroup(ctx, n.lab.name, n.spec.Name)); err != nil {
+	err = errors.Join(dead, dark, killCgroup(ctx, n.lab.name, n.spec.Name))
+	removeEmptyCgroups(cgroups)
+	if err = errors.Join(err, removeCgroups(n.lab.name, n.spec.Name)); err != nil {
 		return fmt.Errorf("node %s: power cut: %w", n.spec.Name, err)
 	}
-	removeEmptyCgroups(cgroups)
 	return nil
 }
 

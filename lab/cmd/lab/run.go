@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,13 +89,14 @@ func execCommand() *cobra.Command {
 		Short:   "Run a command in a node",
 		Long:    "Run a command in a node, with this terminal; the exit code is the command's.",
 		Example: "  lab exec lab/topologies/anycast.clab.yml client -- ping -c 1 198.51.100.1",
-		Args: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			// Flags end at FILE, so that the command keeps its own; pflag then leaves the "--" where it is.
+			if len(args) > 2 && args[2] == "--" {
+				args = slices.Delete(args, 2, 3)
+			}
 			if len(args) < 3 {
 				return fmt.Errorf("exec needs FILE, NODE and a command: %s", cmd.UseLine())
 			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := open(args[0], name)
 			if err != nil {
 				return err

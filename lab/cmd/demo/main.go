@@ -1,0 +1,59 @@
+// Command demo forms a cluster of three members in network namespaces, breaks it, and shows what a client loses.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"netfabric/lab"
+	"netfabric/lab/probe"
+
+	"github.com/spf13/cobra"
+)
+
+const (
+	topology = "lab/topologies/anycast.clab.yml"
+	labName  = "anycast"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "demo",
+		Short:         "Three members, two FRR routers and a client on this machine: form a cluster, break it, count the loss",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	up := &cobra.Command{
+		Use: "up", Short: "Start it, or start it anew, and leave it running", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runDemo(c.Context(), c.OutOrStdout()) },
+	}
+	down := &cobra.Command{
+		Use: "down", Short: "Remove every namespace, process and file of it", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return lab.Down(c.Context(), labName) },
+	}
+	o := probe.Options{}
+	ask := &cobra.Command{
+		Use: "probe URL...", Short: "Ask the URLs in turn at a fixed rate until interrupted; a line of JSON for each request", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, urls []string) error {
+			o.Targets = urls
+			return probe.Run(c.Context(), c.OutOrStdout(), o)
+		},
+	}
+	ask.Flags().DurationVar(&o.Interval, "interval", 5*time.Millisecond, "time between two requests")
+	ask.Flags().DurationVar(&o.Timeout, "timeout", time.Second, "time after which a request is lost")
+	root.AddCommand(up, down, ask)
+	return root
+}
