@@ -26,9 +26,10 @@ func makeCgroup(lab, node string) (*os.File, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, fmt.Errorf("make cgroup of node %s: %w", node, err)
 	}
-	// With cgroup2 alone, containers get only the controllers that every level above hands down.
-	if controllers, err := os.ReadFile(filepath.Join(mount, "cgroup.controllers")); err == nil {
-		for _, level := range []string{"", "lab", "lab/" + lab, "lab/" + lab + "/" + node} {
+	// With cgroup2 alone, containers get only the controllers that every level above hands down: all that the machine
+	// hands to its own services.
+	if controllers, err := os.ReadFile(filepath.Join(mount, "cgroup.subtree_control")); err == nil {
+		for _, level := range []string{"lab", "lab/" + lab, "lab/" + lab + "/" + node} {
 			for _, controller := range strings.Fields(string(controllers)) {
 				// A controller that cannot be handed down limits what containers can be limited by, nothing else.
 				_ = os.WriteFile(filepath.Join(mount, level, "cgroup.subtree_control"), []byte("+"+controller), 0o644)

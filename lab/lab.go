@@ -91,6 +91,9 @@ func Up(ctx context.Context, path string, opts ...Option) (*Lab, error) {
 		return nil, err
 	}
 	if err := l.start(ctx, o.withProcess); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
 		err = fmt.Errorf("start lab %s: %w", l.name, err)
 		return nil, errors.Join(err, l.destroy(context.WithoutCancel(ctx)))
 	}
@@ -188,7 +191,7 @@ func (l *Lab) start(ctx context.Context, withProcess bool) error {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
+			return err
 		}
 		l.say(fmt.Sprintf("%s (%d ms)", step.name, time.Since(begin).Milliseconds()))
 	}
@@ -222,7 +225,7 @@ func (l *Lab) makeLinks(context.Context) error {
 	})
 }
 
-// eachNode runs f for all nodes at once.
+// eachNode runs f for all nodes at once. One error says what is wrong: the others are mostly the same.
 func (l *Lab) eachNode(f func(*Node) error) error {
 	errs := make([]error, len(l.topology.Nodes))
 	var group sync.WaitGroup
@@ -230,7 +233,14 @@ func (l *Lab) eachNode(f func(*Node) error) error {
 		group.Go(func() { errs[i] = f(&Node{lab: l, spec: spec}) })
 	}
 	group.Wait()
-	return errors.Join(errs...)
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return fmt.Errorf("%w (the first of %d nodes that failed)", errs[0], len(errs))
 }
 
 // update changes the state file; f sees what any process wrote before.

@@ -129,7 +129,7 @@ func killAndWait(ctx context.Context, id identity) error {
 func waitGone(ctx context.Context, pidfd int, id identity) error {
 	poll := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	for ctx.Err() == nil {
-		n, err := unix.Poll(poll, 100)
+		n, err := unix.Poll(poll, 20)
 		if n == 1 {
 			return nil
 		}

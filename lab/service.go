@@ -118,13 +118,23 @@ func readFRRDaemons(path string, options map[string]string) (enabled []string, e
 	return enabled, nil
 }
 
-const readyBound = 15 * time.Second
+const (
+	readyBound  = 15 * time.Second
+	settleBound = 150 * time.Millisecond
+)
 
-// startService returns when the daemon serves.
+// startService returns when the daemon serves, or, where nothing tells, when it has lived for a moment.
 func (n *Node) startService(ctx context.Context, s service) error {
 	process, err := n.Start(s.name, s.argv...)
 	if err != nil {
 		return err
+	}
+	if s.ready == "" {
+		settle, cancel := context.WithTimeout(ctx, settleBound)
+		defer cancel()
+		if process.Wait(settle) == nil {
+			return fmt.Errorf("node %s: %s ended at once:\n%s", n.spec.Name, s.name, n.logTail(s.name))
+		}
 	}
 	if s.ready != "" {
 		path, err := n.Path(s.ready)

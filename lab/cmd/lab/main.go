@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,11 @@ func main() {
 		os.Exit(exit.ExitCode())
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "lab:", err)
+		text := err.Error()
+		if strings.HasPrefix(text, "unknown command") {
+			text = strings.Join(strings.Fields(text), " ") // cobra spreads its suggestion over four lines
+		}
+		fmt.Fprintln(os.Stderr, "lab:", text)
 		os.Exit(1)
 	}
 }
