@@ -128,17 +128,22 @@ type CopyState struct {
 
 // Reasons why a prefix is not announced: stable slugs that the API and the command line show.
 const (
-	ReasonNoASN           = "no-asn"           // the cluster has no core.bgp_asn
-	ReasonNoPeer          = "no-peer"          // no peer has this member
-	ReasonSessionDown     = "session-down"     // no session with the peer is established
-	ReasonNAT             = "nat"              // the network is hidden behind its members
-	ReasonNetworkDown     = "network-down"     // the network is not there on this member
-	ReasonInstanceStopped = "instance-stopped" // the instance does not run
-	ReasonNoAddress       = "no-address"       // the NIC has no address of the family
-	ReasonNoCopy          = "no-copy"          // no instance here is a copy of the service
-	ReasonCheckPending    = "check-pending"    // the check has not succeeded often enough yet
-	ReasonCheckFailed     = "check-failed"     // the check failed too often
-	ReasonLinkDown        = "link-down"        // the interface of the copy is gone or down
-	ReasonProcessDead     = "process-dead"     // the init of the instance is dead
-	ReasonWorkerDown      = "worker-down"      // the routing worker does not answer
+	ReasonNoASN           = "no-asn"                // the cluster has no core.bgp_asn
+	ReasonNoPeer          = "no-peer"               // no peer has this member
+	ReasonSessionDown     = "session-down"          // no session with the peer is established
+	ReasonNAT             = "nat"                   // the network is hidden behind its members
+	ReasonNetworkDown     = "network-down"          // the network is not there on this member
+	ReasonInstanceStopped = "instance-stopped"      // the instance does not run
+	ReasonNoAddress       = "no-address"            // the NIC has no address of the family
+	ReasonNoCopy          = "no-copy"               // no instance here is a copy of the service
+	ReasonCheckPending    = "check-pending"         // the check has not succeeded often enough yet
+	ReasonCheckFailed     = "check-failed"          // the check failed too often
+	ReasonLinkDown        = "link-down"             // the interface of the copy is gone or down
+	ReasonProcessDead     = "process-dead"          // the init of the instance is dead
+	ReasonWorkerDown      = "worker-down"           // the routing worker does not answer
+	ReasonPrefixOwned     = "prefix-owned-by-other" // another object on this member announces the same prefix
+	ReasonRouteFailed     = "route-failed"          // the kernel route to the copies can't be installed
+	ReasonSending         = "sending"               // the session has just been established, or the prefix has just come up
+	ReasonDisk            = "disk"                  // the routing worker can't write its state directory
+	ReasonListenFailed    = "listen-failed"         // the address to accept BGP sessions on can't be used
 )

@@ -1,0 +1,120 @@
+package gobgp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/osrg/gobgp/v3/pkg/log"
+	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
+)
+
+// peerErrors remembers for each peer why the session is not established: GoBGP says so only in its log.
+type peerErrors struct {
+	mu   sync.Mutex
+	text map[netip.Addr]string
+}
+
+func newPeerErrors() *peerErrors { return &peerErrors{text: map[netip.Addr]string{}} }
+
+func (e *peerErrors) last(a netip.Addr) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.text[a]
+}
+
+func (e *peerErrors) forget(a netip.Addr) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.text, a)
+}
+
+// note takes what is an error of a session out of a log line. Less is known of an end that says no more than that there was one.
+func (e *peerErrors) note(message string, fields log.Fields) {
+	text, weak := "", false
+	switch message {
+	case "failed to connect":
+		err, _ := fields["Error"].(error)
+		text = "cannot connect: " + inWords(err)
+	case "received notification":
+		code, _ := fields["Code"].(uint8)
+		subcode, _ := fields["Subcode"].(uint8)
+		text = "the peer ended the session: " + bgp.NewNotificationErrorCode(code, subcode).String()
+		if reason, _ := fields["Communicated-Reason"].(string); reason != "" {
+			text += fmt.Sprintf(" (%q)", reason)
+		}
+	case "sent notification":
+		err, ok := fields["Data"].(error)
+		if !ok {
+			return
+		}
+		text = "session refused: " + err.Error()
+	case "hold timer expired":
+		text = "nothing heard from the peer during the hold time"
+	case "Peer Down":
+		text, weak = "the connection was closed", true
+	default:
+		return
+	}
+	key, _ := fields["Key"].(string)
+	a, err := netip.ParseAddr(key)
+	if err != nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if weak && e.text[a] != "" {
+		return
+	}
+	e.text[a] = text
+}
+
+func inWords(err error) string {
+	if errno := syscall.Errno(0); errors.As(err, &errno) {
+		return errno.Error()
+	}
+	if os.IsTimeout(err) {
+		return "no answer"
+	}
+	return fmt.Sprint(err)
+}
+
+// logger passes on what GoBGP has to say, and notes errors of sessions. It asks for everything, because connection failures are debug lines.
+type logger struct {
+	log    *slog.Logger
+	errors *peerErrors
+}
+
+func (l *logger) line(level slog.Level, message string, fields log.Fields) {
+	l.errors.note(message, fields)
+	if !l.log.Enabled(context.Background(), level) {
+		return
+	}
+	args := make([]any, 0, 2*len(fields))
+	for k, v := range fields {
+		args = append(args, k, v)
+	}
+	l.log.Log(context.Background(), level, "gobgp: "+message, args...)
+}
+
+func (l *logger) Panic(m string, f log.Fields) {
+	l.line(slog.LevelError, m, f)
+	panic(m)
+}
+
+func (l *logger) Fatal(m string, f log.Fields) {
+	l.line(slog.LevelError, m, f)
+	os.Exit(1)
+}
+
+func (l *logger) Error(m string, f log.Fields) { l.line(slog.LevelError, m, f) }
+func (l *logger) Warn(m string, f log.Fields)  { l.line(slog.LevelWarn, m, f) }
+func (l *logger) Info(m string, f log.Fields)  { l.line(slog.LevelDebug, m, f) }
+func (l *logger) Debug(m string, f log.Fields) { l.line(slog.LevelDebug-4, m, f) }
+func (l *logger) SetLevel(log.LogLevel)        {}
+func (l *logger) GetLevel() log.LogLevel       { return log.DebugLevel }

@@ -1,0 +1,252 @@
+// Package gobgp speaks BGP: it keeps sessions and announced paths as they are given, by means of GoBGP.
+package gobgp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	api "github.com/osrg/gobgp/v3/api"
+	"github.com/osrg/gobgp/v3/pkg/server"
+
+	"netfabric/fabric"
+)
+
+// Config is all that a speaker has to do. What is not in it is to be undone.
+type Config struct {
+	Speaker *fabric.Speaker // nil: end all sessions
+	Peers   []fabric.RoutingPeer
+	Paths   []Path
+	// Restarting tells that an earlier run of this program had these sessions, ended less than a restart time ago, and that the kernel has
+	// forwarded since as it did: peers are asked to keep the routes they have (RFC 4724, 4.1).
+	Restarting bool
+}
+
+// Path is a prefix to announce, with this speaker as next hop.
+type Path struct {
+	Prefix netip.Prefix
+	Peers  []string // names of the peers that are told; a session carries only the family that it runs over
+}
+
+// State is how a speaker is. It must not be changed.
+type State struct {
+	Peers []fabric.PeerState               // by name
+	Out   map[string]map[netip.Prefix]bool // Adj-RIB-Out of each established peer, by name
+	Err   error                            // why the last Config is not in force
+}
+
+// Speaker is one BGP speaker. Nothing is imported (RFC 8212).
+type Speaker struct {
+	log     *slog.Logger
+	changed func()
+	errors  *peerErrors
+
+	mu      sync.Mutex
+	desired *Config
+	state   State
+	wake    chan struct{}
+	stop    chan chan struct{}
+
+	// Of the goroutine of Run.
+	server   *server.BgpServer
+	running  *fabric.Speaker
+	began    time.Time
+	events   chan *api.Peer
+	sessions map[string]*session // by name
+	paths    map[netip.Prefix]string
+	classes  *classes
+	stale    bool      // the state does not show all that happened
+	rest     time.Time // no reading of state before this
+	err      error
+}
+
+// New makes a speaker. changed is called after each change of State; it must not block.
+func New(log *slog.Logger, changed func()) *Speaker {
+	s := &Speaker{
+		log: log, changed: changed, errors: newPeerErrors(),
+		wake: make(chan struct{}, 1), stop: make(chan chan struct{}),
+		events: make(chan *api.Peer, 64),
+	}
+	s.forget()
+	s.server = server.NewBgpServer(server.LoggerOption(&logger{log: log, errors: s.errors}))
+	return s
+}
+
+func (s *Speaker) forget() {
+	s.sessions, s.paths, s.classes = map[string]*session{}, map[netip.Prefix]string{}, newClasses()
+}
+
+// Apply makes c what the speaker has to do. It returns at once; State tells what has become of it. Of several configs in short order, only
+// the last counts.
+func (s *Speaker) Apply(c Config) {
+	s.mu.Lock()
+	s.desired = &c
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// State is how the speaker is.
+func (s *Speaker) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// Stop ends all sessions with a Cease: peers drop our routes at once. It needs Run to be running, and ends it. To leave without Stop is what
+// peers see as a graceful restart.
+func (s *Speaker) Stop(ctx context.Context) {
+	done := make(chan struct{})
+	select {
+	case s.stop <- done:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// Times of the loop.
+const (
+	retryAfter = time.Second           // a config that could not be put in force
+	readAfter  = 5 * time.Millisecond  // state after a change, so that changes come first
+	readEvery  = 5 * time.Second       // state, for the counters of what peers announce
+	readShare  = 20                    // at most this part of the time goes into reading state: it stops GoBGP for as long
+	readFloor  = 20 * time.Millisecond // between two readings
+)
+
+// Run does the work until ctx ends. It then leaves sessions as they are: they break with the process.
+func (s *Speaker) Run(ctx context.Context) {
+	go s.server.Serve()
+	s.watch(ctx)
+	read := time.NewTimer(readEvery)
+	retry := time.NewTimer(time.Hour)
+	retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case done := <-s.stop:
+			s.shutdown(ctx)
+			close(done)
+			return
+		case <-s.wake:
+			if s.apply(ctx); s.err != nil {
+				retry.Reset(retryAfter)
+			}
+		case <-retry.C:
+			s.nudge()
+		case p := <-s.events:
+			s.event(ctx, p)
+		case <-read.C:
+			s.read(ctx)
+		}
+		switch {
+		case s.stale:
+			read.Reset(max(readAfter, time.Until(s.rest)))
+		default:
+			read.Reset(readEvery)
+		}
+	}
+}
+
+func (s *Speaker) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// watch has every change of a session put into s.events.
+func (s *Speaker) watch(ctx context.Context) {
+	err := s.server.WatchEvent(ctx, &api.WatchEventRequest{Peer: &api.WatchEventRequest_Peer{}}, func(r *api.WatchEventResponse) {
+		p := r.GetPeer()
+		if p == nil || p.Type != api.WatchEventResponse_PeerEvent_STATE {
+			return
+		}
+		select {
+		case s.events <- p.Peer:
+		case <-ctx.Done():
+		}
+	})
+	if err != nil {
+		panic(err) // only for a request that watches nothing
+	}
+}
+
+// newest is the newest config, and whether it is another one than c.
+func (s *Speaker) newest(c *Config) (*Config, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.desired, s.desired != c
+}
+
+// apply puts the newest config in force.
+func (s *Speaker) apply(ctx context.Context) {
+	for c, more := s.newest(nil); more; c, more = s.newest(c) {
+		s.err = s.put(ctx, c)
+	}
+	s.stale = true
+}
+
+func (s *Speaker) put(ctx context.Context, c *Config) error {
+	if s.running != nil && (c.Speaker == nil || *c.Speaker != *s.running) {
+		s.shutdown(ctx)
+	}
+	if c.Speaker == nil {
+		return nil
+	}
+	if s.running == nil {
+		if err := s.start(ctx, *c.Speaker); err != nil {
+			return err
+		}
+	}
+	// Sessions that go, go first: their addresses may be another's now. Sessions that come, come last: their first words are complete then.
+	err := s.dropPeers(ctx, c)
+	err = errors.Join(err, s.setPolicies(ctx, c))
+	done, perr := s.setPaths(ctx, c)
+	if err = errors.Join(err, perr); !done {
+		return err
+	}
+	return errors.Join(err, s.addPeers(ctx, c))
+}
+
+// read learns how sessions are and what peers have been told.
+func (s *Speaker) read(ctx context.Context) {
+	began := time.Now()
+	s.stale = false
+	next := State{Out: map[string]map[netip.Prefix]bool{}, Err: s.err}
+	s.readSessions(ctx)
+	for _, name := range slices.Sorted(maps.Keys(s.sessions)) {
+		x := s.sessions[name]
+		p := x.public(s.errors)
+		if x.state == established {
+			next.Out[name] = s.adjOut(ctx, x.peer)
+			p.Sent = len(next.Out[name])
+		}
+		next.Peers = append(next.Peers, p)
+	}
+	s.rest = time.Now().Add(max(readFloor, readShare*time.Since(began)))
+	s.mu.Lock()
+	same := reflect.DeepEqual(s.state, next)
+	s.state = next
+	s.mu.Unlock()
+	if !same {
+		s.changed()
+	}
+}
+
+func sortedPeers(names []string) []string {
+	return slices.Compact(slices.SortedFunc(slices.Values(names), cmp.Compare[string]))
+}

@@ -1,0 +1,117 @@
+// Package bgp plans what a member announces and to whom, with a reason for every yes and no.
+package bgp
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"net/netip"
+	"slices"
+
+	"netfabric/fabric"
+)
+
+// Port is the TCP port of BGP (RFC 4271, 8.2.1).
+const Port = 179
+
+// Plan is what a member does as a BGP speaker.
+type Plan struct {
+	Speaker       *fabric.Speaker // nil: the cluster has no AS number
+	Peers         []fabric.RoutingPeer
+	Announcements []fabric.Announcement // by prefix
+	Refused       []fabric.RouteState   // what could be announced and is not, by owner and prefix
+}
+
+// Make plans for the member of a view. It is not ready while the networks or the instances of the member are not known: to act on what is
+// known so far would withdraw what only has not been found yet.
+func Make(v fabric.View) (plan Plan, ready bool) {
+	if v.Facts.Networks == nil || v.Facts.Instances == nil {
+		return Plan{}, false
+	}
+	plan.Speaker = speaker(v)
+	if plan.Speaker != nil {
+		plan.Peers = peers(v)
+	}
+	plan.Announcements, plan.Refused = announce(v)
+	for i := range plan.Announcements {
+		a := &plan.Announcements[i]
+		for _, p := range plan.Peers {
+			// A session carries the family that it runs over.
+			if p.Address.Is4() == a.Prefix.Addr().Is4() {
+				a.Peers = append(a.Peers, p.Name)
+			}
+		}
+	}
+	return plan, true
+}
+
+func speaker(v fabric.View) *fabric.Speaker {
+	asn := v.Desired.Cluster().ASN()
+	if asn == 0 {
+		return nil
+	}
+	s := &fabric.Speaker{ASN: asn, RouterID: hashID(v.Member)}
+	m, ok := v.Desired.Member(v.Member)
+	if !ok {
+		return s
+	}
+	s.Listen = listen(fabric.MemberKeys.Get(m.Config, "core.bgp_address"))
+	if id, err := netip.ParseAddr(fabric.MemberKeys.Get(m.Config, "core.bgp_routerid")); err == nil && id.Is4() && !id.IsUnspecified() {
+		s.RouterID = id
+	} else if ip := m.IP().Unmap(); ip.Is4() && !ip.IsUnspecified() {
+		s.RouterID = ip
+	}
+	return s
+}
+
+// listen reads core.bgp_address: ADDRESS or ADDRESS:PORT; the zero value for anything else, "none" among it.
+func listen(value string) netip.AddrPort {
+	if a, err := netip.ParseAddr(value); err == nil {
+		return netip.AddrPortFrom(a, Port)
+	}
+	ap, _ := netip.ParseAddrPort(value)
+	return ap
+}
+
+// hashID makes a BGP identifier of a name: any value but 0 will do that no other speaker has (RFC 6286).
+func hashID(name string) netip.Addr {
+	sum := sha256.Sum256([]byte(name))
+	sum[0] |= 1
+	return netip.AddrFrom4([4]byte(sum[:4]))
+}
+
+func peers(v fabric.View) []fabric.RoutingPeer {
+	var all []fabric.RoutingPeer
+	for _, p := range v.Desired.Peers() {
+		if !p.On(v.Member) {
+			continue
+		}
+		all = append(all, fabric.RoutingPeer{
+			Name:            p.Name,
+			Address:         p.Address,
+			ASN:             p.ASN,
+			HoldTime:        cmp.Or(p.HoldTime, fabric.DefaultHoldTime),
+			GracefulRestart: cmp.Or(p.GracefulRestart, fabric.DefaultGracefulRestart),
+			MultihopTTL:     p.MultihopTTL,
+			Password:        p.Password,
+		})
+	}
+	return all
+}
+
+// family is the IP version of an address, as people say it.
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+func comparePrefix(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+}
+
+func sortRefused(refused []fabric.RouteState) {
+	slices.SortFunc(refused, func(a, b fabric.RouteState) int {
+		return cmp.Or(cmp.Compare(a.Owner.String(), b.Owner.String()), comparePrefix(a.Prefix, b.Prefix), cmp.Compare(a.Reason, b.Reason))
+	})
+}

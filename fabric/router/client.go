@@ -1,0 +1,106 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"netfabric/fabric"
+)
+
+// Client talks to a worker over its socket.
+type Client struct {
+	socket string
+	http   http.Client
+}
+
+// NewClient makes a client of the worker at a socket. It connects with the first call, and anew whenever it must.
+func NewClient(socket string) *Client {
+	return &Client{socket: socket, http: http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+	}}}
+}
+
+// Set makes r what the worker does, and returns the state after that. Errors are of code CodeUnavailable when the worker does not answer.
+func (c *Client) Set(ctx context.Context, r fabric.Routing) (state fabric.RoutingState, err error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return state, err
+	}
+	return state, c.call(ctx, http.MethodPut, "/routing", body, &state)
+}
+
+// State is the state of the worker.
+func (c *Client) State(ctx context.Context) (state fabric.RoutingState, err error) {
+	return state, c.call(ctx, http.MethodGet, "/state", nil, &state)
+}
+
+// Healthy is nil when the worker works.
+func (c *Client) Healthy(ctx context.Context) error {
+	return c.call(ctx, http.MethodGet, "/healthz", nil, nil)
+}
+
+// Events calls changed once when it has reached the worker and then after each change of the state, until ctx ends or the worker does.
+func (c *Client) Events(ctx context.Context, changed func()) error {
+	response, err := c.do(ctx, http.MethodGet, "/events", nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	for lines := json.NewDecoder(response.Body); ; {
+		var e Event
+		if err := lines.Decode(&e); err != nil {
+			return c.unavailable(err)
+		}
+		changed()
+	}
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body []byte, result any) error {
+	response, err := c.do(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if result == nil {
+		_, err = io.Copy(io.Discard, response.Body)
+	} else {
+		err = json.NewDecoder(response.Body).Decode(result)
+	}
+	if err != nil {
+		return c.unavailable(err)
+	}
+	return nil
+}
+
+// do makes a call; what is not a success is an error.
+func (c *Client) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://fabric-router"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		return nil, c.unavailable(err)
+	}
+	if response.StatusCode == http.StatusOK {
+		return response, nil
+	}
+	defer response.Body.Close()
+	var p problem
+	if err := json.NewDecoder(response.Body).Decode(&p); err != nil {
+		return nil, c.unavailable(fmt.Errorf("%s %s: %s", method, path, response.Status))
+	}
+	return nil, fabric.Errorf(p.Code, p.Reason, "routing worker: %s", p.Message)
+}
+
+func (c *Client) unavailable(err error) error {
+	return fabric.Errorf(fabric.CodeUnavailable, fabric.ReasonWorkerDown, "routing worker at %s does not answer: %w", c.socket, err)
+}

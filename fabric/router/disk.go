@@ -1,0 +1,150 @@
+package router
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"netfabric/fabric"
+)
+
+// disk keeps the last value and the last verdicts, for the next run.
+type disk struct {
+	dir  string
+	host string // where the value was in force: boot and network namespace
+	mu   sync.Mutex
+}
+
+// stored is the file of the value.
+type stored struct {
+	Host    string         `json:"host"`
+	Routing fabric.Routing `json:"routing"`
+}
+
+// verdict is what was thought of a copy.
+type verdict struct {
+	Prefix   netip.Prefix   `json:"prefix"`
+	Instance string         `json:"instance"`
+	Device   string         `json:"device"`
+	Process  fabric.Process `json:"process"`
+	Reason   string         `json:"reason,omitempty"`
+	Message  string         `json:"message,omitempty"`
+	Since    time.Time      `json:"since"`
+	Checked  bool           `json:"checked"` // Healthy is the verdict of the copy's checks, Last the error of the last one
+	Healthy  bool           `json:"healthy"`
+	Last     string         `json:"last,omitempty"`
+}
+
+func openDisk(dir string) (*disk, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("identify this boot of the host: %w", err)
+	}
+	ns, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("identify the network namespace: %w", err)
+	}
+	return &disk{dir: dir, host: strings.TrimSpace(string(boot)) + " " + ns}, nil
+}
+
+// routing is the value of the earlier run, nil where there is none. same tells whether the kernel has been forwarding by it ever since.
+func (d *disk) routing() (value *fabric.Routing, same bool, err error) {
+	data, err := os.ReadFile(d.path("routing.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	var s stored
+	if err == nil {
+		err = json.Unmarshal(data, &s)
+	}
+	if err == nil {
+		err = validate(s.Routing)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read %s: %w", d.path("routing.json"), err)
+	}
+	return &s.Routing, s.Host == d.host, nil
+}
+
+// keep stores a value. It may hold passwords: only root may read it.
+func (d *disk) keep(r fabric.Routing) error {
+	return d.write("routing.json", stored{d.host, r}, true)
+}
+
+// keepVerdicts stores what is thought of copies. It is worth something only as long as the processes live: it need not survive the host.
+func (d *disk) keepVerdicts(log *slog.Logger, trackers map[copyKey]*tracker) {
+	list := make([]verdict, 0, len(trackers))
+	for key, t := range trackers {
+		v := verdict{
+			Prefix: key.prefix, Instance: key.instance, Device: key.device, Process: key.process,
+			Reason: t.reason, Message: t.message, Since: t.since,
+		}
+		if t.health != nil && t.health.known {
+			v.Checked, v.Healthy, v.Last = true, t.health.healthy, t.health.last
+		}
+		list = append(list, v)
+	}
+	if err := d.write("health.json", list, false); err != nil {
+		log.Warn("verdicts are not kept for the next run", "error", err)
+	}
+}
+
+// verdicts are those of the earlier run.
+func (d *disk) verdicts(log *slog.Logger) map[copyKey]verdict {
+	all := map[copyKey]verdict{}
+	data, err := os.ReadFile(d.path("health.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return all
+	}
+	var list []verdict
+	if err == nil {
+		err = json.Unmarshal(data, &list)
+	}
+	if err != nil {
+		log.Warn("verdicts of the earlier run are lost", "error", err)
+		return all
+	}
+	for _, v := range list {
+		all[copyKey{v.Prefix, v.Instance, v.Device, v.Process}] = v
+	}
+	return all
+}
+
+func (d *disk) path(name string) string { return filepath.Join(d.dir, name) }
+
+// write replaces a file as a whole.
+func (d *disk) write(name string, v any, sync bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(d.dir, "."+name+"-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), d.path(name))
+	}
+	return err
+}

@@ -1,0 +1,208 @@
+package router
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Protocol is the number by which kernel routes are known as ours (rtm_protocol in rtnetlink(7)). Routes with another one are never touched.
+const Protocol = 191
+
+// metric of our routes: an administrator's route without one goes before them.
+const metric = 64
+
+// hop is one next hop of a kernel route.
+type hop struct {
+	Via netip.Addr
+	Dev string
+}
+
+func compareHops(a, b hop) int { return cmp.Or(a.Via.Compare(b.Via), cmp.Compare(a.Dev, b.Dev)) }
+
+// kernel keeps our routes in the main table.
+type kernel struct {
+	links     *links
+	installed map[netip.Prefix][]hop // as far as known, sorted
+}
+
+// load learns what the kernel has of ours.
+func (k *kernel) load() error {
+	installed := map[netip.Prefix][]hop{}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		filter := &netlink.Route{Protocol: Protocol, Table: unix.RT_TABLE_MAIN}
+		routes, err := netlink.RouteListFiltered(family, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+		if err != nil {
+			return fmt.Errorf("list kernel routes: %w", err)
+		}
+		for _, r := range routes {
+			if p, ok := prefixOf(r.Dst); ok {
+				installed[p] = append(installed[p], k.hopsOf(r)...)
+				slices.SortFunc(installed[p], compareHops)
+			}
+		}
+	}
+	k.installed = installed
+	return nil
+}
+
+func (k *kernel) hopsOf(r netlink.Route) []hop {
+	if len(r.MultiPath) == 0 {
+		return []hop{{address(r.Gw), k.links.name(r.LinkIndex)}}
+	}
+	var hops []hop
+	for _, n := range r.MultiPath {
+		hops = append(hops, hop{address(n.Gw), k.links.name(n.LinkIndex)})
+	}
+	return hops
+}
+
+// put makes sure that the wanted routes are there; it tells which could not be made. Nothing is removed.
+func (k *kernel) put(want map[netip.Prefix][]hop) (failed map[netip.Prefix]error) {
+	for p, hops := range want {
+		have, ours := k.installed[p]
+		if ours && slices.Equal(have, hops) {
+			continue
+		}
+		if err := k.install(p, hops, ours); err != nil {
+			if failed == nil {
+				failed = map[netip.Prefix]error{}
+			}
+			failed[p] = err
+			continue
+		}
+		k.installed[p] = hops
+	}
+	return failed
+}
+
+func (k *kernel) install(p netip.Prefix, hops []hop, ours bool) error {
+	r := &netlink.Route{Dst: ipnet(p), Protocol: Protocol, Table: unix.RT_TABLE_MAIN, Priority: metric}
+	for _, h := range hops {
+		l, ok := k.links.get(h.Dev)
+		if !ok {
+			return fmt.Errorf("route %s via %s: interface %s does not exist", p, h.Via, h.Dev)
+		}
+		// On-link: that the address is behind the interface is known from the database, whatever addresses the interface has.
+		r.MultiPath = append(r.MultiPath, &netlink.NexthopInfo{LinkIndex: l.index, Gw: h.Via.AsSlice(), Flags: int(netlink.FLAG_ONLINK)})
+	}
+	if len(r.MultiPath) == 1 {
+		n := r.MultiPath[0]
+		r.LinkIndex, r.Gw, r.Flags, r.MultiPath = n.LinkIndex, n.Gw, n.Flags, nil
+	}
+	do := netlink.RouteAdd
+	if ours {
+		do = netlink.RouteReplace
+	}
+	err := do(r)
+	if errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("route %s: the kernel has one from somebody else (ip route show %s)", p, p)
+	}
+	if err != nil {
+		return fmt.Errorf("route %s: %w", p, err)
+	}
+	return nil
+}
+
+// prune removes those of our routes that are not wanted.
+func (k *kernel) prune(want map[netip.Prefix][]hop) (err error) {
+	for p := range k.installed {
+		if _, ok := want[p]; ok {
+			continue
+		}
+		e := netlink.RouteDel(&netlink.Route{Dst: ipnet(p), Protocol: Protocol, Table: unix.RT_TABLE_MAIN, Priority: metric})
+		if e != nil && !errors.Is(e, unix.ESRCH) {
+			err = errors.Join(err, fmt.Errorf("remove route %s: %w", p, e))
+			continue
+		}
+		delete(k.installed, p)
+	}
+	return err
+}
+
+// concerns tells whether a change in the kernel may have taken a route of ours away.
+func (k *kernel) concerns(u netlink.RouteUpdate) bool {
+	p, ok := prefixOf(u.Dst)
+	if !ok || u.Table != unix.RT_TABLE_MAIN {
+		return false
+	}
+	_, ours := k.installed[p]
+	return ours && (u.Type == unix.RTM_DELROUTE) == (u.Protocol == Protocol)
+}
+
+// watchRoutes reports changes of routes until ctx ends; lost is called when some may have been missed.
+func watchRoutes(ctx context.Context, log *slog.Logger, each func(netlink.RouteUpdate), lost func()) {
+	for ctx.Err() == nil {
+		updates, done := make(chan netlink.RouteUpdate, 1024), make(chan struct{})
+		err := netlink.RouteSubscribeWithOptions(updates, done, netlink.RouteSubscribeOptions{
+			ErrorCallback: func(err error) { log.Warn("route events", "error", err) },
+		})
+		if err == nil {
+			lost()
+			drainRoutes(ctx, updates, each)
+			close(done)
+			continue
+		}
+		log.Error("cannot follow kernel routes", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func drainRoutes(ctx context.Context, updates chan netlink.RouteUpdate, each func(netlink.RouteUpdate)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case u, ok := <-updates:
+			if !ok {
+				return
+			}
+			each(u)
+		}
+	}
+}
+
+// name finds an interface by index; empty where there is none.
+func (l *links) name(index int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, x := range l.all {
+		if x.index == index {
+			return name
+		}
+	}
+	return ""
+}
+
+func ipnet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	a, ok := netip.AddrFromSlice(n.IP)
+	bits, size := n.Mask.Size()
+	if ok && size == 32 {
+		a = a.Unmap()
+	}
+	return netip.PrefixFrom(a, bits), ok
+}
+
+func address(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
+}

@@ -1,0 +1,410 @@
+// Package router is the routing worker of a member: it makes BGP sessions, announcements and kernel routes what one Routing value says, and
+// reports what has become of it.
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"netfabric/bgp/gobgp"
+	"netfabric/fabric"
+)
+
+// Worker applies Routing values. All its work is done by the goroutine of Run.
+type Worker struct {
+	log     *slog.Logger
+	disk    *disk
+	started time.Time
+	calls   chan func()
+	over    chan struct{} // closed when Run is over
+
+	speaker   *gobgp.Speaker
+	links     *links
+	kernel    *kernel
+	routing   fabric.Routing
+	fromDisk  bool
+	set       bool // there is a value
+	taken     bool // and it is new
+	restarts  bool // kernel routes of an earlier run have forwarded until now
+	processes map[fabric.Process]*watched
+	trackers  map[copyKey]*tracker
+	verdicts  map[copyKey]verdict    // of an earlier run
+	failed    map[netip.Prefix]error // kernel routes that can't be made
+	pruneErr  error
+	keepErr   error     // the value is not on disk
+	dirty     bool      // something happened that what is done does not reflect yet
+	reload    time.Time // when to look at what routes the kernel has
+
+	setting sync.Mutex // of Set
+
+	mu      sync.Mutex
+	change  uint64
+	waiting chan struct{} // closed at the next change
+}
+
+// watched is a process that copies depend on.
+type watched struct {
+	handle *process
+	dead   string // why; empty while it lives
+}
+
+// New makes a worker that keeps its value in the directory state.
+func New(log *slog.Logger, state string) (*Worker, error) {
+	d, err := openDisk(state)
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		log: log, disk: d, started: time.Now().UTC().Truncate(time.Millisecond),
+		calls: make(chan func(), 256), over: make(chan struct{}), waiting: make(chan struct{}),
+		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, verdicts: map[copyKey]verdict{},
+	}
+	w.speaker = gobgp.New(log, func() { w.bump() })
+	return w, nil
+}
+
+// Times of the loop.
+const (
+	reloadAfter = 20 * time.Millisecond // a sign that one of our routes was removed
+	retryAfter  = time.Second           // routes that could not be made
+	reloadEvery = 30 * time.Second      // without a sign: IPv4 routes vanish with the carrier of their interface without a word
+)
+
+// Run applies the value of an earlier run, if there is one, and does what Set says from then on, until ctx ends. When polite is closed it
+// leaves for good: peers are told to drop the routes. In any case routes in the kernel stay.
+func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
+	defer close(w.over)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	timer := time.NewTimer(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-polite:
+			bound, cancel := context.WithTimeout(ctx, 3*time.Second)
+			w.speaker.Stop(bound)
+			cancel()
+			return nil
+		case f := <-w.calls:
+			f()
+		case <-timer.C:
+		}
+		// Whatever else is known already belongs to the same step.
+		for more := true; more; {
+			select {
+			case f := <-w.calls:
+				f()
+			default:
+				more = false
+			}
+		}
+		timer.Reset(time.Until(w.step(time.Now())))
+	}
+}
+
+// begin finds out what there is and takes up the value of the earlier run.
+func (w *Worker) begin(ctx context.Context) (err error) {
+	touch := func() { w.post(func() { w.dirty = true }) }
+	if w.links, err = watchLinks(ctx, w.log, func() { w.post(w.linksChanged) }); err != nil {
+		return fmt.Errorf("follow interfaces: %w", err)
+	}
+	w.kernel = &kernel{links: w.links}
+	if err := w.kernel.load(); err != nil {
+		return err
+	}
+	go watchRoutes(ctx, w.log, func(u netlink.RouteUpdate) { w.post(func() { w.routeChanged(u) }) }, touch)
+	go w.speaker.Run(ctx)
+	value, same, err := w.disk.routing()
+	if err != nil {
+		w.log.Error("the value of the earlier run is lost", "error", err)
+	}
+	if value != nil {
+		w.restarts = same
+		if same {
+			w.verdicts = w.disk.verdicts(w.log)
+		}
+		w.fromDisk = true
+		w.take(*value)
+	}
+	return nil
+}
+
+// post has f run by the goroutine of Run.
+func (w *Worker) post(f func()) {
+	select {
+	case w.calls <- f:
+	case <-w.over:
+	}
+}
+
+// do has f run by the goroutine of Run, and waits until it has.
+func (w *Worker) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	run := func() {
+		f()
+		close(done)
+	}
+	select {
+	case w.calls <- run:
+	case <-w.over:
+		return errors.New("the routing worker ends")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-w.over:
+		return errors.New("the routing worker ends")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Set makes r what the worker does. It returns when kernel routes are as they can be, and BGP is on its way.
+func (w *Worker) Set(ctx context.Context, r fabric.Routing) error {
+	if err := validate(r); err != nil {
+		return err
+	}
+	w.setting.Lock()
+	defer w.setting.Unlock()
+	kept := w.disk.keep(r)
+	return w.do(ctx, func() {
+		w.fromDisk, w.keepErr = false, kept
+		w.take(r)
+		w.step(time.Now())
+	})
+}
+
+// take takes over a value: what watches copies is there afterwards for exactly those of the value.
+func (w *Worker) take(r fabric.Routing) {
+	w.routing, w.set, w.taken, w.dirty = r, true, true, true
+	needed := map[fabric.Process]bool{}
+	trackers := map[copyKey]*tracker{}
+	for _, a := range r.Announcements {
+		for _, c := range a.Copies {
+			key := keyOf(a.Prefix, c)
+			t, ok := w.trackers[key]
+			if !ok {
+				t = newTracker(c, w.verdicts[key], time.Now())
+			}
+			t.follow(c, time.Now())
+			trackers[key] = t
+			needed[c.Process] = true
+		}
+	}
+	w.trackers = trackers
+	w.verdicts = nil
+	for p, x := range w.processes {
+		if !needed[p] {
+			if x.handle != nil {
+				x.handle.close()
+			}
+			delete(w.processes, p)
+		}
+	}
+	for p := range needed {
+		if _, ok := w.processes[p]; !ok {
+			w.processes[p] = w.watch(p)
+		}
+	}
+}
+
+// watch takes hold of a process and learns of its end.
+func (w *Worker) watch(p fabric.Process) *watched {
+	handle, err := openProcess(p)
+	if err != nil {
+		return &watched{dead: err.Error()}
+	}
+	x := &watched{handle: handle}
+	go func() {
+		if handle.wait() {
+			w.post(func() {
+				x.dead = fmt.Sprintf("process %d has ended", p.PID)
+				w.dirty = true
+			})
+		}
+	}()
+	return x
+}
+
+func (w *Worker) linksChanged() {
+	w.dirty = true
+	w.reloadIn(reloadAfter)
+}
+
+func (w *Worker) routeChanged(u netlink.RouteUpdate) {
+	if w.kernel.concerns(u) {
+		w.reloadIn(reloadAfter)
+	}
+}
+
+// reloadIn has a look taken at the kernel's routes no later than after d.
+func (w *Worker) reloadIn(d time.Duration) {
+	if at := time.Now().Add(d); at.Before(w.reload) {
+		w.reload = at
+	}
+}
+
+// step does what is due, and tells when something will be.
+func (w *Worker) step(now time.Time) time.Time {
+	if !now.Before(w.reload) {
+		w.reload = now.Add(reloadEvery)
+		if err := w.kernel.load(); err != nil {
+			w.log.Error("cannot see kernel routes", "error", err)
+		}
+		w.dirty = true
+	}
+	if w.dirty && w.set {
+		w.dirty = false
+		w.settle(now)
+	}
+	next := w.reload
+	for key, t := range w.trackers {
+		if at, ok := w.check(key, t, now); ok && at.Before(next) {
+			next = at
+		}
+	}
+	return next
+}
+
+// check starts the check of a copy if it is due, and tells when the next one is.
+func (w *Worker) check(key copyKey, t *tracker, now time.Time) (time.Time, bool) {
+	p := w.processes[t.copy.Process]
+	if t.health == nil || t.blocked || p == nil || p.handle == nil {
+		return time.Time{}, false
+	}
+	at, ok := t.health.Deadline()
+	if !ok || now.Before(at) {
+		return at, ok
+	}
+	h := t.health
+	h.Started(now)
+	go func() {
+		failure := runCheck(p.handle.ns, h.check, key.prefix.Addr())
+		w.post(func() {
+			before, beforeMessage := h.Verdict()
+			h.Result(failure)
+			if after, message := h.Verdict(); after != before || message != beforeMessage {
+				w.dirty = true
+			}
+		})
+	}()
+	return time.Time{}, false
+}
+
+// settle makes routes and announcements what the copies allow.
+func (w *Worker) settle(now time.Time) {
+	changed := w.taken
+	w.taken = false
+	for _, t := range w.trackers {
+		changed = t.judge(w, now) || changed
+	}
+	want := wantedRoutes(w.routing, w.trackers)
+	failed := w.kernel.put(want)
+	changed = changed || !maps.EqualFunc(failed, w.failed, func(a, b error) bool { return a.Error() == b.Error() })
+	w.failed = failed
+	var paths []gobgp.Path
+	for _, a := range w.routing.Announcements {
+		if w.failed[a.Prefix] == nil && answered(a, w.trackers) {
+			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers})
+		}
+	}
+	// Only now that routes are there, and before any goes: nothing is promised that can't be kept.
+	w.speaker.Apply(gobgp.Config{Speaker: w.routing.Speaker, Peers: w.routing.Peers, Paths: paths, Restarting: w.restarts})
+	w.pruneErr = w.kernel.prune(want)
+	if len(w.failed) > 0 || w.pruneErr != nil {
+		w.reloadIn(retryAfter)
+	}
+	if changed {
+		w.disk.keepVerdicts(w.log, w.trackers)
+		w.bump()
+	}
+}
+
+// answered tells whether somebody answers for a prefix.
+func answered(a fabric.Announcement, trackers map[copyKey]*tracker) bool {
+	return len(a.Copies) == 0 || slices.ContainsFunc(a.Copies, func(c fabric.Copy) bool { return trackers[keyOf(a.Prefix, c)].healthy() })
+}
+
+// bump tells those who wait that the state changed.
+func (w *Worker) bump() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.change++
+	close(w.waiting)
+	w.waiting = make(chan struct{})
+}
+
+// Changes is the number of changes of the state so far, and a channel that is closed at the next.
+func (w *Worker) Changes() (uint64, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.change, w.waiting
+}
+
+// State reports.
+func (w *Worker) State(ctx context.Context) (state fabric.RoutingState, err error) {
+	err = w.do(ctx, func() { state = w.report() })
+	return state, err
+}
+
+func (w *Worker) report() fabric.RoutingState {
+	bgp := w.speaker.State()
+	state := fabric.RoutingState{
+		Worker: fabric.WorkerState{PID: os.Getpid(), Started: w.started, Revision: w.routing.Revision, FromDisk: w.fromDisk},
+		Peers:  bgp.Peers,
+		Routes: routeStates(w.routing, w.trackers, w.failed, bgp),
+	}
+	switch {
+	case bgp.Err != nil:
+		state.Worker.Error, state.Worker.Reason = bgp.Err.Error(), fabric.ReasonOf(bgp.Err)
+	case w.pruneErr != nil:
+		state.Worker.Error, state.Worker.Reason = w.pruneErr.Error(), fabric.ReasonRouteFailed
+	case w.keepErr != nil:
+		state.Worker.Error, state.Worker.Reason = "not kept for the next run: "+w.keepErr.Error(), fabric.ReasonDisk
+	}
+	return state
+}
+
+// validate refuses values that could only come from a mistake.
+func validate(r fabric.Routing) error {
+	seen := map[netip.Prefix]bool{}
+	for _, a := range r.Announcements {
+		if !a.Prefix.IsValid() || a.Prefix != a.Prefix.Masked() {
+			return fabric.Invalidf("bad-prefix", "announcement of %s: not a prefix", a.Prefix)
+		}
+		if seen[a.Prefix] {
+			return fabric.Invalidf("bad-prefix", "announcement of %s: it is there twice", a.Prefix)
+		}
+		seen[a.Prefix] = true
+		for _, c := range a.Copies {
+			if a.Route && (c.Dev == "" || !c.Via.IsValid() || c.Via.Is4() != a.Prefix.Addr().Is4()) {
+				return fabric.Invalidf("bad-copy", "announcement of %s: copy %s/%s has no way for a route", a.Prefix, c.Instance, c.Device)
+			}
+		}
+	}
+	for _, p := range r.Peers {
+		if !p.Address.IsValid() || p.ASN == 0 || p.Name == "" {
+			return fabric.Invalidf("bad-peer", "peer %q: needs a name, an address and an AS number", p.Name)
+		}
+	}
+	if r.Speaker != nil && (r.Speaker.ASN == 0 || !r.Speaker.RouterID.Is4()) {
+		return fabric.Invalidf("bad-speaker", "speaker: needs an AS number and an IPv4 router ID")
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package router
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"netfabric/fabric"
+)
+
+// maxValue is the size in bytes over which a Routing value is refused: about 100,000 announcements with copies.
+const maxValue = 64 << 20
+
+// Event is a line of GET /events: the state has changed. Lines merge when the reader is slow.
+type Event struct {
+	Change uint64 `json:"change"`
+}
+
+// problem is the body of an answer that is not a success.
+type problem struct {
+	Code    fabric.Code `json:"code"`
+	Reason  string      `json:"reason"`
+	Message string      `json:"message"`
+}
+
+// Listen makes the socket of a worker, which only root can use. A socket that a dead worker left behind is replaced; one that answers is not.
+func Listen(path string) (net.Listener, error) {
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("listen on %s: another fabric-router answers there", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	// Made under another name, so that nobody can connect before the mode is right, and no half-made socket is ever seen.
+	hidden := fmt.Sprintf("%s.%d", path, os.Getpid())
+	os.Remove(hidden)
+	l, err := net.Listen("unix", hidden)
+	if err != nil {
+		return nil, err
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	if err := os.Chmod(hidden, 0o600); err == nil {
+		err = os.Rename(hidden, path)
+	}
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	return l, nil
+}
+
+// Handler serves a worker: PUT /routing takes a fabric.Routing and answers with the fabric.RoutingState after it; GET /state is the latter;
+// GET /events is a line with an Event for each change of it, beginning at once; GET /healthz is 200 while the worker works.
+func (w *Worker) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /routing", w.putRouting)
+	mux.HandleFunc("GET /state", w.getState)
+	mux.HandleFunc("GET /events", w.getEvents)
+	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, r *http.Request) {
+		if err := w.do(r.Context(), func() {}); err != nil {
+			fail(rw, fabric.Errorf(fabric.CodeUnavailable, "ending", "%w", err))
+		}
+	})
+	return mux
+}
+
+func (w *Worker) putRouting(rw http.ResponseWriter, r *http.Request) {
+	var value fabric.Routing
+	decoder := json.NewDecoder(http.MaxBytesReader(rw, r.Body, maxValue))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&value); err != nil {
+		if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+			fail(rw, fabric.Errorf(fabric.CodeTooLarge, "too-large", "the routing value is larger than %d bytes", large.Limit))
+			return
+		}
+		fail(rw, fabric.Invalidf("bad-json", "the routing value: %w", err))
+		return
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		fail(rw, fabric.Invalidf("bad-json", "the routing value: something follows it"))
+		return
+	}
+	if err := w.Set(r.Context(), value); err != nil {
+		fail(rw, err)
+		return
+	}
+	w.getState(rw, r)
+}
+
+func (w *Worker) getState(rw http.ResponseWriter, r *http.Request) {
+	state, err := w.State(r.Context())
+	if err != nil {
+		fail(rw, fabric.Errorf(fabric.CodeUnavailable, "ending", "%w", err))
+		return
+	}
+	rw.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(rw).Encode(state) // a reader that is gone needs no answer
+}
+
+func (w *Worker) getEvents(rw http.ResponseWriter, r *http.Request) {
+	rw.Header().Set("Content-Type", "application/x-ndjson")
+	lines := json.NewEncoder(rw)
+	for {
+		change, next := w.Changes()
+		if err := lines.Encode(Event{change}); err != nil {
+			return
+		}
+		if err := http.NewResponseController(rw).Flush(); err != nil {
+			return
+		}
+		select {
+		case <-next:
+		case <-w.over:
+			return
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func fail(rw http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	switch fabric.CodeOf(err) {
+	case fabric.CodeInvalid:
+		status = http.StatusBadRequest
+	case fabric.CodeTooLarge:
+		status = http.StatusRequestEntityTooLarge
+	case fabric.CodeUnavailable:
+		status = http.StatusServiceUnavailable
+	}
+	rw.Header().Set("Content-Type", "application/json")
+	rw.WriteHeader(status)
+	_ = json.NewEncoder(rw).Encode(problem{fabric.CodeOf(err), fabric.ReasonOf(err), err.Error()})
+}
