@@ -1,0 +1,160 @@
+package vrrp
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sim runs machines on one virtual clock and one link with a delay, a loss schedule and partitions.
+type sim struct {
+	t       *testing.T
+	now     time.Time
+	names   []string
+	nodes   map[string]*Machine
+	dead    map[string]bool
+	lose    func(at time.Duration, from, to string) bool
+	queue   []frame
+	log     strings.Builder
+	quiet   bool // leave out the adverts that only repeat
+	owners  func(at time.Duration, active []string)
+	changes []string
+}
+
+type frame struct {
+	at       time.Time
+	from, to string
+	a        Advertisement
+}
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+const linkDelay = time.Millisecond
+
+func newSim(t *testing.T) *sim {
+	return &sim{t: t, now: epoch, nodes: map[string]*Machine{}, dead: map[string]bool{}}
+}
+
+// add makes a machine; its address is 192.0.2.x for the x-th one.
+func (s *sim) add(name string, change func(*Config)) *Machine {
+	c := baseConfig()
+	s.names = append(s.names, name)
+	c.Primary = netip.AddrFrom4([4]byte{192, 0, 2, byte(len(s.names))})
+	if change != nil {
+		change(&c)
+	}
+	s.nodes[name] = New(c, s.now)
+	return s.nodes[name]
+}
+
+func baseConfig() Config {
+	return Config{Priority: 100, Interval: time.Second, Preempt: true, Addresses: addrs("192.0.2.254"), Primary: netip.MustParseAddr("192.0.2.10")}
+}
+
+func (s *sim) elapsed() time.Duration { return s.now.Sub(epoch) }
+
+// do carries out the actions of a machine.
+func (s *sim) do(name string, actions []Action) {
+	m := s.nodes[name]
+	for _, action := range actions {
+		send, isSend := action.(SendAdvertisement)
+		if !isSend || !s.quiet {
+			line := fmt.Sprintf("%8s %s: %s", s.elapsed().Truncate(time.Millisecond), name, action)
+			fmt.Fprintln(&s.log, line)
+		}
+		if tr, ok := action.(Transition); ok {
+			s.changes = append(s.changes, fmt.Sprintf("%s %s %s", name, tr.To, tr.Reason))
+		}
+		if !isSend {
+			continue
+		}
+		for _, to := range s.names {
+			if to == name || send.To.IsValid() && s.nodes[to].cfg.Primary != send.To {
+				continue
+			}
+			a := Advertisement{VRID: 1, Priority: send.Priority, Interval: m.cfg.Interval, Addresses: m.cfg.Addresses, Directed: send.To.IsValid()}
+			s.queue = append(s.queue, frame{s.now.Add(linkDelay), name, to, a})
+		}
+	}
+}
+
+// run advances the clock to at after the epoch.
+func (s *sim) run(at time.Duration) {
+	s.t.Helper()
+	end := epoch.Add(at)
+	for steps := 0; ; steps++ {
+		if steps > 200000 {
+			s.t.Fatalf("machines do not come to rest:\n%s", s.log.String())
+		}
+		next := end.Add(1)
+		for _, f := range s.queue {
+			if f.at.Before(next) {
+				next = f.at
+			}
+		}
+		for _, n := range s.names {
+			if d := s.nodes[n].Deadline(); !s.dead[n] && !d.IsZero() && d.Before(next) {
+				next = d
+			}
+		}
+		if next.After(end) {
+			s.now = end
+			return
+		}
+		if next.After(s.now) {
+			s.now = next
+		}
+		s.step()
+	}
+}
+
+func (s *sim) step() {
+	var due, later []frame
+	for _, f := range s.queue {
+		if f.at.After(s.now) {
+			later = append(later, f)
+		} else {
+			due = append(due, f)
+		}
+	}
+	s.queue = later
+	for _, f := range due {
+		if s.dead[f.to] || s.lose != nil && s.lose(s.elapsed(), f.from, f.to) {
+			continue
+		}
+		s.do(f.to, s.nodes[f.to].Recv(s.now, f.a, s.nodes[f.from].cfg.Primary))
+	}
+	for _, n := range s.names {
+		if d := s.nodes[n].Deadline(); !s.dead[n] && !d.IsZero() && !d.After(s.now) {
+			s.do(n, s.nodes[n].Expire(s.now))
+		}
+	}
+	if s.owners != nil {
+		s.owners(s.elapsed(), s.active())
+	}
+}
+
+func (s *sim) active() []string {
+	var out []string
+	for _, n := range s.names {
+		if s.nodes[n].state == Active && !s.dead[n] {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (s *sim) start() {
+	for _, n := range s.names {
+		s.do(n, s.nodes[n].Startup(s.now))
+	}
+}
+
+func (s *sim) expectActive(want ...string) {
+	s.t.Helper()
+	if got := fmt.Sprint(s.active()); got != fmt.Sprint(want) {
+		s.t.Fatalf("at %s active: %s, want %v\n%s", s.elapsed(), got, want, s.log.String())
+	}
+}
