@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Every process of a node is born in the cgroup lab/NAME/NODE/init.scope of the cgroup2 hierarchy: a mark that no crash
@@ -56,6 +57,8 @@ func cgroup2Mount() (string, error) {
 	return "", errors.New("no cgroup2 hierarchy is mounted on this machine; the lab marks its processes there (mount -t cgroup2 none /sys/fs/cgroup)")
 }
 
+const freezeBound = 50 * time.Millisecond
+
 type cgroupMount struct{ path, controllers string }
 
 func (m cgroupMount) has(controllers string) bool {
@@ -87,6 +90,26 @@ func cgroupMounts() []cgroupMount {
 		}
 	}
 	return mounts
+}
+
+// freezeCgroup stops every process of a node where it is; SIGKILL still ends it.
+func freezeCgroup(ctx context.Context, parts ...string) error {
+	mount, err := cgroup2Mount()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(append([]string{mount, "lab"}, parts...)...)
+	if err := os.WriteFile(filepath.Join(path, "cgroup.freeze"), []byte("1"), 0o644); err != nil {
+		return fmt.Errorf("freeze cgroup %s: %w", path, err)
+	}
+	// A process in an uninterruptible wait stops when that ends; what it is doing then it does without a cable.
+	ctx, cancel := context.WithTimeout(ctx, freezeBound)
+	defer cancel()
+	_ = pollLevel(ctx, func() bool {
+		events, err := os.ReadFile(filepath.Join(path, "cgroup.events"))
+		return err != nil || strings.Contains(string(events), "frozen 1")
+	})
+	return nil
 }
 
 // killCgroup kills every process of a lab, or of one node when it is named, whatever namespace it is in.

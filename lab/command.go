@@ -17,6 +17,10 @@ import (
 
 const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/frr"
 
+// waitDelay bounds how long a command that has ended is waited for because something it left in the background still has
+// its output open.
+const waitDelay = 500 * time.Millisecond
+
 // Cmd is an exec.Cmd that starts in a node. Set its streams before Start, Run, Output or CombinedOutput, as with exec.Cmd.
 type Cmd struct {
 	*exec.Cmd
@@ -32,7 +36,7 @@ func (n *Node) Command(ctx context.Context, args ...string) *Cmd {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = "/"
 	cmd.Env = n.environment()
-	cmd.WaitDelay = 2 * time.Second // grandchildren may keep our pipes open
+	cmd.WaitDelay = waitDelay
 	// The node's PATH counts, not ours.
 	cmd.Path, cmd.Err = n.lookPath(args[0])
 	return &Cmd{Cmd: cmd, node: n}
@@ -131,13 +135,14 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 }
 
 // Exec runs args in the node and returns its standard output. An error carries the exit code (as *exec.ExitError) and
-// what the command wrote to standard error.
+// what the command wrote to standard error. What the command leaves in the background should have its output elsewhere:
+// half a second after the command has ended nobody reads it any more.
 func (n *Node) Exec(ctx context.Context, args ...string) (string, error) {
 	var stderr bytes.Buffer
 	cmd := n.Command(ctx, args...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
-	if err == nil {
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
 		return string(out), nil
 	}
 	if exit := new(exec.ExitError); !errors.As(err, &exit) {

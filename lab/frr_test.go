@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -131,10 +132,20 @@ func TestAnycastTopology(t *testing.T) {
 	if out := r1.MustExec(t, "vtysh", "-c", "show ip route 203.0.113.53/32"); strings.Count(out, "* 192.0.2.1") != 3 {
 		t.Errorf("vtysh shows\n%s", out)
 	}
+	farewell, err := r1.Capture(bounded(t), "eth1", "src host 192.0.2.13 and tcp[tcpflags] & (tcp-fin|tcp-rst) != 0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := n3.Kill(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
 	// The hold time is 3 s.
 	kernelRoute(t, r1, 6*time.Second, "203.0.113.53/32", "192.0.2.11", "192.0.2.12")
 	kernelRoute(t, r2, 6*time.Second, "203.0.113.53/32", "192.0.2.11", "192.0.2.12")
+	if err := farewell.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("tcpdump", "-n", "-r", farewell.Path).Output(); err != nil || len(out) > 0 {
+		t.Errorf("a node without power said goodbye (%v):\n%s", err, out)
+	}
 }

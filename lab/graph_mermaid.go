@@ -9,11 +9,11 @@ import (
 func Mermaid(t *Topology) string {
 	var out strings.Builder
 	out.WriteString("flowchart TB\n")
-	ids := map[string]string{}
+	ids, row := map[string]string{}, map[string]int{}
 	for layer, nodes := range layers(t) {
 		for column, node := range nodes {
 			id := fmt.Sprintf("l%dc%d", layer, column)
-			ids[node.Name] = id
+			ids[node.Name], row[node.Name] = id, layer
 			open, end := "[", "]"
 			switch node.Role {
 			case RoleSwitch:
@@ -27,7 +27,7 @@ func Mermaid(t *Topology) string {
 	for _, link := range t.Links {
 		// Mermaid ranks by direction: from the upper layer to the lower.
 		a, b := link.A, link.B
-		if ids[a.Node] > ids[b.Node] {
+		if row[a.Node] > row[b.Node] {
 			a, b = b, a
 		}
 		fmt.Fprintf(&out, "  %s ---|\"%s – %s\"| %s\n", ids[a.Node], a.Interface, b.Interface, ids[b.Node])

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 )
 
 // Node is one machine of a lab.
@@ -157,8 +156,9 @@ func (n *Node) startRole(ctx context.Context) error {
 	return nil
 }
 
-// Kill is a power cut: every process of the node gets SIGKILL at once, containers included, and its cables go dark. Its
-// disk (/etc, /var) stays. Killing a node that is off does nothing.
+// Kill is a power cut: every process of the node stops at once, containers included, its cables go dark, and then the
+// processes are killed, so that no peer hears a farewell. Its disk (/etc, /var) stays. Killing a node that is off does
+// nothing.
 func (n *Node) Kill(ctx context.Context) error {
 	holder, err := n.holder()
 	if errors.Is(err, errNodeOff) {
@@ -176,12 +176,12 @@ func (n *Node) Kill(ctx context.Context) error {
 		pids[i] = process.PID
 	}
 	cgroups := foreignCgroups(holder.PID, pids)
-	var dark, dead error
-	var both sync.WaitGroup
-	both.Go(func() { dead = killAndWait(ctx, holder) })
-	both.Go(func() { dark = n.setCables(false) })
-	both.Wait()
-	err = errors.Join(dead, dark, killCgroup(ctx, n.lab.name, n.spec.Name))
+	// Nothing may run between the first and the last effect: a process that is killed closes its connections, and a peer
+	// that still hears it would learn from that what a power cut never tells.
+	frozen := freezeCgroup(ctx, n.lab.name, n.spec.Name)
+	dark := n.setCables(false)
+	dead := killAndWait(ctx, holder)
+	err = errors.Join(frozen, dark, dead, killCgroup(ctx, n.lab.name, n.spec.Name))
 	removeEmptyCgroups(cgroups)
 	if err = errors.Join(err, removeCgroups(n.lab.name, n.spec.Name)); err != nil {
 		return fmt.Errorf("node %s: power cut: %w", n.spec.Name, err)

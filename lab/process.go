@@ -62,28 +62,52 @@ func (p Process) Wait(ctx context.Context) error {
 	return waitGone(ctx, pidfd, p.identity())
 }
 
+// A background process gets the node's init as its parent, which reaps it: a child of ours would, when we end, become a
+// child of this machine's init, and the node's PID namespace could not end before that one cares. A shell leaves SIGINT
+// and SIGQUIT ignored in what it starts with &, and env sets that right.
+const startScript = `env --default-signal=INT,QUIT "$@" 3>&- & echo $! >&3`
+
 // Start starts args in the background. Its output goes to the node's log of that name, and it is recorded, so that it
-// ends with the lab even if this program crashes.
+// ends with the lab even if this program crashes. A process that has ended already is no error; it is not Alive.
 func (n *Node) Start(name string, args ...string) (Process, error) {
+	fail := func(err error) (Process, error) {
+		return Process{}, fmt.Errorf("node %s: start %s: %w", n.spec.Name, name, err)
+	}
+	if len(args) == 0 {
+		return fail(errEmptyCommand)
+	}
+	path, err := n.lookPath(args[0])
+	if err != nil {
+		return fail(err)
+	}
 	log, err := n.openLog(name)
 	if err != nil {
-		return Process{}, err
+		return fail(err)
 	}
 	defer log.Close()
-	cmd := n.Command(context.Background(), args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return Process{}, err
-	}
-	process := Process{PID: cmd.Process.Pid, Name: name, Command: strings.Join(args, " ")}
-	// Read before anything waits for it, while the id cannot be another's.
-	stat, err := readStat(fmt.Sprintf("/proc/%d/stat", process.PID))
-	go func() { _ = cmd.Wait() }() // reaps it; the node's init does when we are gone
+	answer, answerWriter, err := os.Pipe()
 	if err != nil {
-		return Process{}, fmt.Errorf("node %s: %s: %w", n.spec.Name, name, err)
+		return fail(err)
 	}
-	process.start = stat.start
+	defer answer.Close()
+	defer answerWriter.Close()
+	shell := n.Command(context.Background(), append([]string{"/bin/sh", "-c", startScript, "lab-start", path}, args[1:]...)...)
+	shell.Stdout, shell.Stderr, shell.ExtraFiles = log, log, []*os.File{answerWriter}
+	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := shell.Run(); err != nil {
+		return fail(err)
+	}
+	answerWriter.Close()
+	var inner int
+	if _, err := fmt.Fscan(answer, &inner); err != nil {
+		return fail(fmt.Errorf("read its process id: %w", err))
+	}
+	holder, err := n.holder()
+	if err != nil {
+		return fail(err)
+	}
+	process := Process{Name: name, Command: strings.Join(args, " ")}
+	process.PID, process.start = hostPID(holder, inner)
 	return process, n.lab.update(func(s *state) error {
 		node := s.Nodes[n.spec.Name]
 		node.Processes = append(slices.DeleteFunc(node.Processes, func(r processRecord) bool { return !r.alive() }),
@@ -91,6 +115,31 @@ func (n *Node) Start(name string, args ...string) (Process, error) {
 		s.Nodes[n.spec.Name] = node
 		return nil
 	})
+}
+
+// hostPID translates a process id of the node; zero when the process is gone.
+func hostPID(holder identity, inner int) (pid int, start uint64) {
+	pids, err := allPIDs()
+	if err != nil {
+		return 0, 0
+	}
+	for _, pid := range pids {
+		stat, err := readStat(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || stat.parent != holder.PID {
+			continue
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			continue
+		}
+		_, line, _ := strings.Cut(string(status), "NSpid:")
+		line, _, _ = strings.Cut(line, "\n")
+		// The holder's namespace is where its children live: theirs is the last number.
+		if numbers := strings.Fields(line); len(numbers) > 0 && numbers[len(numbers)-1] == fmt.Sprint(inner) {
+			return pid, stat.start
+		}
+	}
+	return 0, 0
 }
 
 // Processes lists what runs in the node, its containers included, but not its init. It is empty when the node is off.
