@@ -1,0 +1,217 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"netfabric/fabric"
+	"netfabric/fabric/api"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) anycastCommand() *cobra.Command {
+	return group("anycast", "Manage anycast services", a.anycastCreate(), a.anycastList(), a.anycastShow(), a.anycastEdit(), a.anycastDelete())
+}
+
+func (a *app) anycastCreate() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "create NAME PREFIX...",
+		Short: "Create an anycast service",
+		Long: `Create an anycast service: addresses that every healthy copy of it answers for. An instance becomes a copy with the config key anycast=NAME;
+its member announces the addresses for as long as the copy is healthy.
+
+A copy whose process or link is dead is unhealthy at once. --check says what else it takes:
+  process             nothing else
+  tcp:PORT            the service accepts a connection
+  http:PORT[/PATH]    the service answers GET with a status of 200 to 399`,
+		Example: `  fabricctl anycast create dns 203.0.113.53/32 2001:db8:53::53/128 --check tcp:53
+  fabricctl anycast create web 203.0.113.80 --check http:80/health --interval 500ms --fall 3
+  fabricctl config set dns1 anycast=dns`,
+	}
+	flags := cmd.Flags()
+	check := flags.String("check", "process", "`CHECK`: process, tcp:PORT or http:PORT[/PATH]")
+	interval := flags.Duration("interval", 0, "`TIME` between the starts of two checks (default 1s)")
+	timeout := flags.Duration("timeout", 0, "`TIME` until a check counts as failed (default 500ms, at most the interval)")
+	rise := flags.Int("rise", 0, "`SUCCESSES` in a row that make a copy healthy (default 1)")
+	fall := flags.Int("fall", 0, "`FAILURES` in a row that make a copy unhealthy (default 2)")
+	description := flags.String("description", "", "`TEXT` that describes it")
+	// The only error is that there is no such flag.
+	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"process", "tcp:", "http:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		post := api.AnycastsPost{Name: args[0]}
+		post.Description = *description
+		for _, arg := range args[1:] {
+			p, err := fabric.ParsePrefix(arg)
+			if err != nil {
+				return usagef(cmd, "%v", err)
+			}
+			post.Addresses = append(post.Addresses, p)
+		}
+		var err error
+		if post.Check, err = parseCheck(*check); err != nil {
+			return usagef(cmd, "--check %q: %v", *check, err)
+		}
+		if post.Check.Interval, err = milliseconds(*interval); err != nil {
+			return usagef(cmd, "--interval %v: %v", *interval, err)
+		}
+		if post.Check.Timeout, err = milliseconds(*timeout); err != nil {
+			return usagef(cmd, "--timeout %v: %v", *timeout, err)
+		}
+		post.Check.Rise, post.Check.Fall = *rise, *fall
+		if err := a.client().CreateAnycast(cmd.Context(), post); err != nil {
+			return err
+		}
+		a.say("Anycast service %s created", post.Name)
+		return nil
+	}
+	return cmd
+}
+
+// parseCheck reads process, tcp:PORT or http:PORT[/PATH].
+func parseCheck(s string) (api.AnycastCheck, error) {
+	kind, rest, hasPort := strings.Cut(s, ":")
+	c := api.AnycastCheck{Type: fabric.CheckType(kind)}
+	switch c.Type {
+	case fabric.CheckProcess:
+		if hasPort {
+			return c, fmt.Errorf("a process check has no port")
+		}
+		return c, nil
+	case fabric.CheckTCP, fabric.CheckHTTP:
+	default:
+		return c, fmt.Errorf("want process, tcp:PORT or http:PORT[/PATH]")
+	}
+	port, path, hasPath := strings.Cut(rest, "/")
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return c, fmt.Errorf("want a port from 1 to 65535, as in %s:80", kind)
+	}
+	c.Port = uint16(n)
+	if hasPath {
+		if c.Type == fabric.CheckTCP {
+			return c, fmt.Errorf("a tcp check has no path")
+		}
+		c.Path = "/" + path
+	}
+	return c, nil
+}
+
+// milliseconds is a duration as the API has it; zero is its default.
+func milliseconds(d time.Duration) (int, error) {
+	if d < 0 || d%time.Millisecond != 0 {
+		return 0, fmt.Errorf("want a whole number of milliseconds, as in 500ms or 1s")
+	}
+	return int(d / time.Millisecond), nil
+}
+
+// checkText is a check as parseCheck reads it.
+func checkText(c api.AnycastCheck) string {
+	switch c.Type {
+	case fabric.CheckTCP:
+		return fmt.Sprintf("tcp:%d", c.Port)
+	case fabric.CheckHTTP:
+		return fmt.Sprintf("http:%d%s", c.Port, c.Path)
+	}
+	return string(c.Type)
+}
+
+func (a *app) anycastList() *cobra.Command {
+	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List anycast services and the health of their copies", Example: "  fabricctl anycast list"}
+	f := formatFlag(cmd, "table")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		all, err := a.client().GetAnycasts(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return list(a.out, *f, all, anycastColumns)
+	}
+	return cmd
+}
+
+var anycastColumns = []column[api.Anycast]{
+	{"NAME", func(s api.Anycast) string { return s.Name }},
+	{"ADDRESSES", func(s api.Anycast) string { return joined(s.Addresses, netip.Prefix.String) }},
+	{"CHECK", func(s api.Anycast) string { return checkText(s.Check) }},
+	{"HEALTHY", func(s api.Anycast) string {
+		healthy := 0
+		for _, c := range s.Copies {
+			if c.Healthy && !c.Stale {
+				healthy++
+			}
+		}
+		return fmt.Sprintf("%d of %d", healthy, len(s.Copies))
+	}},
+	{"COPIES", func(s api.Anycast) string {
+		return joined(s.Copies, func(c api.AnycastCopy) string {
+			where := c.Instance + " on " + c.Member
+			switch {
+			case c.Stale:
+				return where + ": unknown, member offline"
+			case c.Healthy:
+				return where + ": healthy"
+			}
+			return where + ": " + cmp.Or(c.Message, c.Reason, "not healthy")
+		})
+	}},
+	{"DESCRIPTION", func(s api.Anycast) string { return s.Description }},
+}
+
+// joined gives the texts of values, one per line.
+func joined[T any](values []T, text func(T) string) string {
+	var lines []string
+	for _, v := range values {
+		lines = append(lines, text(v))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (a *app) anycastShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show NAME", Short: "Show an anycast service",
+		Example: "  fabricctl anycast show dns", ValidArgsFunction: a.complete(anycasts),
+	}
+	f := formatFlag(cmd, "yaml")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, _, err := a.client().GetAnycast(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return show(a.out, *f, s)
+	}
+	return cmd
+}
+
+func (a *app) anycastEdit() *cobra.Command {
+	return &cobra.Command{
+		Use: "edit NAME", Short: "Edit an anycast service as YAML",
+		Example: "  fabricctl anycast edit dns\n  fabricctl anycast edit dns < dns.yaml", ValidArgsFunction: a.complete(anycasts),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client := a.client()
+			return edit(cmd.Context(), a, "anycast service "+args[0], func(ctx context.Context) (api.AnycastPut, string, error) {
+				s, etag, err := client.GetAnycast(ctx, args[0])
+				if err != nil {
+					return api.AnycastPut{}, "", err
+				}
+				return s.AnycastPut, etag, nil
+			}, func(ctx context.Context, put api.AnycastPut, etag string) error {
+				return client.UpdateAnycast(ctx, args[0], put, etag)
+			})
+		},
+	}
+}
+
+func (a *app) anycastDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete NAME...", Aliases: []string{"rm"}, Short: "Delete anycast services that no instance is a copy of",
+		Example: "  fabricctl anycast delete dns", ValidArgsFunction: a.completeAll(anycasts),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.deleteEach("Anycast service", args, func(name string) error { return a.client().DeleteAnycast(cmd.Context(), name) })
+		},
+	}
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"netfabric/fabric"
+	"netfabric/fabric/api"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) bgpCommand() *cobra.Command {
+	peer := group("peer", "Manage BGP neighbours", a.peerAdd(), a.peerList(), a.peerShow(), a.peerEdit(), a.peerRemove())
+	return group("bgp", "Manage BGP", peer, a.bgpSummary())
+}
+
+func (a *app) peerAdd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "add NAME ADDRESS ASN",
+		Short: "Add a BGP neighbour of all members, or of some",
+		Long: `Add a BGP neighbour of all members, or of those given with --members. What is announced follows from networks, instances and anycast
+services; "fabricctl route list" shows it. The cluster's own AS number is the config key core.bgp_asn.
+
+A password never stands on the command line, where other users see it: give it on stdin or in a file.`,
+		Example: `  fabricctl bgp peer add tor1 192.0.2.254 65001
+  fabricctl bgp peer add tor1 2001:db8::ff 65001 --members n1,n2 --hold-time 3
+  fabricctl bgp peer add tor1 192.0.2.254 65001 --password-file /etc/fabric/tor1.password`,
+	}
+	var post api.BGPPeersPost
+	flags := cmd.Flags()
+	flags.StringVar(&post.Description, "description", "", "`TEXT` that describes it")
+	flags.IntVar(&post.HoldTime, "hold-time", 0, fmt.Sprintf("`SECONDS` of silence after which the session is lost (default %d)", fabric.DefaultHoldTime))
+	flags.IntVar(&post.GracefulRestart, "graceful-restart", 0, fmt.Sprintf("`SECONDS` for which the neighbour keeps routes while the worker restarts (default %d)", fabric.DefaultGracefulRestart))
+	flags.IntVar(&post.MultihopTTL, "multihop-ttl", 0, "`TTL` for a neighbour that is not on a shared link")
+	flags.StringSliceVar(&post.Members, "members", nil, "`MEMBERS` that have a session with it, between commas (default all)")
+	flags.BoolVar(&post.Disabled, "disabled", false, "have no session with it for now")
+	fromStdin := flags.Bool("password-stdin", false, "read the TCP MD5 password from stdin")
+	fromFile := flags.String("password-file", "", "read the TCP MD5 password from `FILE`")
+	a.flagNames(cmd, "members", members)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var err error
+		post.Name = args[0]
+		if post.Address, err = netip.ParseAddr(args[1]); err != nil {
+			return usagef(cmd, "ADDRESS %q is not an IP address", args[1])
+		}
+		asn, err := strconv.ParseUint(args[2], 10, 32)
+		if err != nil || asn == 0 {
+			return usagef(cmd, "ASN %q is not a number from 1 to 4294967295", args[2])
+		}
+		post.ASN = uint32(asn)
+		if post.Password, err = a.password(cmd, *fromStdin, *fromFile); err != nil {
+			return err
+		}
+		if err := a.client().CreateBGPPeer(cmd.Context(), post); err != nil {
+			return err
+		}
+		a.say("BGP peer %s added", post.Name)
+		return nil
+	}
+	return cmd
+}
+
+// password reads the first line of stdin or of a file; nil where neither was asked for.
+func (a *app) password(cmd *cobra.Command, fromStdin bool, file string) (*string, error) {
+	in := a.in
+	switch {
+	case fromStdin && file != "":
+		return nil, usagef(cmd, "--password-stdin and --password-file exclude each other")
+	case file != "":
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the password: %w", err)
+		}
+		defer f.Close()
+		in = f
+	case !fromStdin:
+		return nil, nil
+	}
+	lines := bufio.NewScanner(in)
+	if !lines.Scan() || lines.Text() == "" {
+		if err := lines.Err(); err != nil {
+			return nil, fmt.Errorf("read the password: %w", err)
+		}
+		return nil, usagef(cmd, "the password is empty")
+	}
+	p := lines.Text()
+	return &p, nil
+}
+
+func (a *app) peerList() *cobra.Command {
+	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List BGP neighbours", Example: "  fabricctl bgp peer list"}
+	f := formatFlag(cmd, "table")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		all, err := a.client().GetBGPPeers(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return list(a.out, *f, all, []column[api.BGPPeer]{
+			{"NAME", func(p api.BGPPeer) string { return p.Name }},
+			{"ADDRESS", func(p api.BGPPeer) string { return p.Address.String() }},
+			{"ASN", func(p api.BGPPeer) string { return strconv.FormatUint(uint64(p.ASN), 10) }},
+			{"MEMBERS", func(p api.BGPPeer) string {
+				if len(p.Members) == 0 {
+					return "all"
+				}
+				return strings.Join(p.Members, "\n")
+			}},
+			{"PASSWORD", func(p api.BGPPeer) string { return yesNo(p.HasPassword) }},
+			{"ESTABLISHED", establishedSessions},
+			{"DESCRIPTION", func(p api.BGPPeer) string { return p.Description }},
+		})
+	}
+	return cmd
+}
+
+// establishedSessions is how many of a peer's sessions are up.
+func establishedSessions(p api.BGPPeer) string {
+	if p.Disabled {
+		return "disabled"
+	}
+	up := 0
+	for _, s := range p.Sessions {
+		if s.Established() && !s.Stale {
+			up++
+		}
+	}
+	return fmt.Sprintf("%d of %d", up, len(p.Sessions))
+}
+
+func (a *app) peerShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show NAME", Short: "Show a BGP neighbour and its sessions",
+		Example: "  fabricctl bgp peer show tor1", ValidArgsFunction: a.complete(peers),
+	}
+	f := formatFlag(cmd, "yaml")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, _, err := a.client().GetBGPPeer(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return show(a.out, *f, p)
+	}
+	return cmd
+}
+
+func (a *app) peerEdit() *cobra.Command {
+	return &cobra.Command{
+		Use: "edit NAME", Short: "Edit a BGP neighbour as YAML",
+		Long:    "Edit a BGP neighbour as YAML. Its password is not shown: leave it out to keep it, add \"password: …\" to replace it, \"password: ''\" to have none.",
+		Example: "  fabricctl bgp peer edit tor1\n  fabricctl bgp peer edit tor1 < tor1.yaml", ValidArgsFunction: a.complete(peers),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client := a.client()
+			return edit(cmd.Context(), a, "BGP peer "+args[0], func(ctx context.Context) (api.BGPPeerPut, string, error) {
+				p, etag, err := client.GetBGPPeer(ctx, args[0])
+				if err != nil {
+					return api.BGPPeerPut{}, "", err
+				}
+				return p.BGPPeerPut, etag, nil
+			}, func(ctx context.Context, put api.BGPPeerPut, etag string) error {
+				return client.UpdateBGPPeer(ctx, args[0], put, etag)
+			})
+		},
+	}
+}
+
+func (a *app) peerRemove() *cobra.Command {
+	return &cobra.Command{
+		Use: "remove NAME...", Aliases: []string{"rm", "delete"}, Short: "Remove BGP neighbours",
+		Example: "  fabricctl bgp peer remove tor1", ValidArgsFunction: a.completeAll(peers),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, name := range args {
+				if err := a.client().DeleteBGPPeer(cmd.Context(), name); err != nil {
+					return err
+				}
+				a.say("BGP peer %s removed", name)
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) bgpSummary() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "summary", Short: "Show the BGP sessions of all members",
+		Example: "  fabricctl bgp summary\n  fabricctl bgp summary -f json",
+	}
+	f := formatFlag(cmd, "table")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		all, err := a.client().GetBGPSessions(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return list(a.out, *f, all, sessionColumns(time.Now()))
+	}
+	return cmd
+}
+
+func sessionColumns(now time.Time) []column[api.BGPSession] {
+	return []column[api.BGPSession]{
+		{"MEMBER", func(s api.BGPSession) string { return s.Member }},
+		{"PEER", func(s api.BGPSession) string { return s.Name }},
+		{"ADDRESS", func(s api.BGPSession) string { return s.Address.String() }},
+		{"ASN", func(s api.BGPSession) string { return strconv.FormatUint(uint64(s.ASN), 10) }},
+		{"STATE", func(s api.BGPSession) string {
+			if s.Stale {
+				return "unknown: member offline"
+			}
+			return s.State
+		}},
+		{"FOR", func(s api.BGPSession) string {
+			if s.Since.IsZero() {
+				return ""
+			}
+			return ago(now.Sub(s.Since))
+		}},
+		{"SENT", func(s api.BGPSession) string { return strconv.Itoa(s.Sent) }},
+		{"RECEIVED", func(s api.BGPSession) string { return strconv.Itoa(s.Received) }},
+		{"LOST", func(s api.BGPSession) string { return strconv.Itoa(s.Flaps) }},
+		{"WHY NOT", func(s api.BGPSession) string {
+			if s.Established() {
+				return ""
+			}
+			reasons := slices.DeleteFunc([]string{s.Message, s.LastError}, func(r string) bool { return r == "" })
+			if len(reasons) == 0 {
+				return s.Reason
+			}
+			return strings.Join(slices.Compact(reasons), "\n")
+		}},
+	}
+}

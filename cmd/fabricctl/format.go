@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
+)
+
+// formats are the words of --format.
+var formats = []string{"table", "json", "yaml", "csv", "compact"}
+
+// format is the value of a --format flag.
+type format string
+
+func (f *format) String() string { return string(*f) }
+func (f *format) Type() string   { return "FORMAT" }
+
+// Set implements pflag.Value.
+func (f *format) Set(v string) error {
+	if !slices.Contains(formats, v) {
+		return fmt.Errorf("want one of %s", strings.Join(formats, ", "))
+	}
+	*f = format(v)
+	return nil
+}
+
+// formatFlag gives a command its --format.
+func formatFlag(cmd *cobra.Command, preset format) *format {
+	f := preset
+	cmd.Flags().VarP(&f, "format", "f", "output as table, json, yaml, csv or compact")
+	// The only error is that there is no such flag.
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return &f
+}
+
+// column is how a table shows one property of an object.
+type column[T any] struct {
+	title string
+	cell  func(T) string
+}
+
+// list prints objects, sorted by their cells from left to right. In json and yaml they are as the API has them.
+func list[T any](w io.Writer, f format, objects []T, cols []column[T]) error {
+	type row struct {
+		object T
+		cells  []string
+	}
+	rows := make([]row, len(objects))
+	for i, o := range objects {
+		rows[i].object = o
+		for _, c := range cols {
+			rows[i].cells = append(rows[i].cells, c.cell(o))
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b row) int { return slices.CompareFunc(a.cells, b.cells, natural) })
+	t := table{}
+	sorted := make([]T, 0, len(rows)) // never null in json
+	for _, c := range cols {
+		t.titles = append(t.titles, c.title)
+	}
+	for _, r := range rows {
+		t.rows = append(t.rows, r.cells)
+		sorted = append(sorted, r.object)
+	}
+	return output(w, f, sorted, t)
+}
+
+// show prints one object. A table of it has a row for each field.
+func show(w io.Writer, f format, object any) error {
+	t := table{titles: []string{"FIELD", "VALUE"}}
+	if f != "json" && f != "yaml" {
+		node, err := yamlNode(object)
+		if err != nil {
+			return err
+		}
+		t.rows = flatten(nil, "", node)
+	}
+	return output(w, f, object, t)
+}
+
+func output(w io.Writer, f format, object any, t table) error {
+	switch f {
+	case "json":
+		return writeJSON(w, object)
+	case "yaml":
+		return writeYAML(w, object)
+	case "csv":
+		c := csv.NewWriter(w)
+		if err := c.WriteAll(t.rows); err != nil {
+			return fmt.Errorf("write the output: %w", err)
+		}
+		return nil
+	case "compact":
+		return t.compact(w)
+	}
+	return t.box(w)
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// writeYAML prints what json would, in the same order and under the same names: API objects have one set of field names.
+func writeYAML(w io.Writer, v any) error {
+	node, err := yamlNode(v)
+	if err != nil {
+		return err
+	}
+	e := yaml.NewEncoder(w)
+	e.SetIndent(2)
+	if err := e.Encode(node); err != nil {
+		return err
+	}
+	return e.Close()
+}
+
+// yamlNode reads the JSON form of v as YAML, of which JSON is a subset, and forgets how it was quoted.
+func yamlNode(v any) (*yaml.Node, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	doc := &yaml.Node{}
+	if err := yaml.Unmarshal(data, doc); err != nil {
+		return nil, err
+	}
+	plain(doc)
+	return doc.Content[0], nil
+}
+
+func plain(n *yaml.Node) {
+	if n.Kind != yaml.ScalarNode && len(n.Content) == 0 {
+		return // {} and [] have no block form
+	}
+	n.Style = 0
+	for _, c := range n.Content {
+		plain(c)
+	}
+}
+
+// readYAML reads what writeYAML wrote and somebody may have changed. Fields that v does not have are mistakes.
+func readYAML(data []byte, v any) error {
+	var generic any
+	if err := yaml.Unmarshal(data, &generic); err != nil {
+		return fmt.Errorf("it is not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	if _, ok := generic.(map[string]any); !ok {
+		return fmt.Errorf("it is not a set of \"field: value\" lines")
+	}
+	data, err := json.Marshal(generic)
+	if err != nil {
+		return fmt.Errorf("it has a key that is not text")
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return nil
+}
+
+// flatten gives a row for each scalar, named by the path to it.
+func flatten(rows [][]string, path string, n *yaml.Node) [][]string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			name := n.Content[i].Value
+			if path != "" {
+				name = path + "." + name
+			}
+			rows = flatten(rows, name, n.Content[i+1])
+		}
+		return rows
+	case n.Kind == yaml.SequenceNode:
+		for i, c := range n.Content {
+			rows = flatten(rows, fmt.Sprintf("%s[%d]", path, i), c)
+		}
+		return rows
+	}
+	return append(rows, []string{path, n.Value})
+}
