@@ -24,7 +24,8 @@ func makeCgroup(lab, node string) (*os.File, error) {
 		return nil, err
 	}
 	path := filepath.Join(mount, "lab", lab, node, "init.scope")
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	err = inSharedDir(filepath.Join(mount, "lab"), func() error { return os.MkdirAll(path, 0o755) })
+	if err != nil {
 		return nil, fmt.Errorf("make cgroup of node %s: %w", node, err)
 	}
 	// With cgroup2 alone, containers get only the controllers that every level above hands down: all that the machine

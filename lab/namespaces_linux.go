@@ -147,14 +147,16 @@ func netnsPath(lab, node string) string { return filepath.Join(netnsDir, netnsNa
 
 // nameNetns gives the namespace behind source a name that ip-netns(8) knows.
 func nameNetns(source, path string) error {
-	if err := os.MkdirAll(netnsDir, 0o755); err != nil {
-		return fmt.Errorf("name network namespace: %w", err)
-	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o444)
+	err := inSharedDir(netnsDir, func() error {
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o444)
+		if err == nil {
+			file.Close()
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("name network namespace: %w", err)
 	}
-	file.Close()
 	if err := unix.Mount(source, path, "", unix.MS_BIND, ""); err != nil {
 		os.Remove(path)
 		return fmt.Errorf("name network namespace %s: %w", path, err)
@@ -181,6 +183,21 @@ func removeNetns(path string) error {
 		return fmt.Errorf("remove network namespace: %w", err)
 	}
 	return nil
+}
+
+// inSharedDir makes a directory and something in it. Another lab that ends may remove the directory in between, while it
+// is empty; then it is made again.
+func inSharedDir(dir string, create func() error) error {
+	var err error
+	for range 100 {
+		if err = os.MkdirAll(dir, 0o755); err == nil {
+			err = create()
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	return err
 }
 
 // pollLevel calls f until it returns true or ctx ends.

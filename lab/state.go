@@ -151,12 +151,13 @@ func judge(s *state, bootID string, alive func(identity) bool) verdict {
 
 // lockLab makes this process the only one that starts, stops or records things in the lab.
 func lockLab(ctx context.Context, name string) (unlock func(), err error) {
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return nil, fmt.Errorf("lock lab %s: %w", name, err)
-	}
 	path := filepath.Join(root, name+".lock")
 	for {
-		file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		var file *os.File
+		err := inSharedDir(root, func() (err error) {
+			file, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("lock lab %s: %w", name, err)
 		}
