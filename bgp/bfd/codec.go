@@ -59,8 +59,8 @@ func (p Packet) Append(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, microseconds(p.MinEchoRx))
 }
 
-// Parse reads the payload of a UDP datagram. It makes those checks of RFC 5880, 6.8.6 that need no session, in their order there; the error
-// of a packet that fails one is a Discard. Bytes after the packet's own length are ignored.
+// Parse reads the payload of a UDP datagram. It makes those checks of RFC 5880, 6.8.6 that need no session, in their order there; every error
+// is a Discard. Bytes after the packet's own length are ignored.
 func Parse(b []byte) (Packet, error) {
 	if d := check(b); d != 0 {
 		return Packet{}, d

@@ -2,25 +2,23 @@ package bfd
 
 import (
 	"container/heap"
-	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"time"
 )
 
 // reopenInterval is how long a session without socket waits until it tries again: interfaces and addresses come and go.
-const reopenInterval = time.Second
+const reopenInterval = 250 * time.Millisecond
 
 // path is the way of a session's packets to the neighbour.
 type path interface {
-	// send sends one packet. Its error is a *pathError.
-	send(b []byte) error
+	send(b []byte) *pathError
 	close()
 }
 
-// opener opens paths. ifindex is of the interface that packets have to come in on, 0 for any. The error is a *pathError.
+// opener opens paths. ifindex is of the interface that packets have to come in on, 0 for any.
 type opener interface {
-	open(Key) (p path, ifindex int, err error)
+	open(Key) (p path, ifindex int, err *pathError)
 }
 
 // pathError is why packets can't be sent.
@@ -29,9 +27,6 @@ type pathError struct {
 	gone   bool // the path has to be opened anew
 	err    error
 }
-
-func (e *pathError) Error() string { return e.err.Error() }
-func (e *pathError) Unwrap() error { return e.err }
 
 // datagram is a received UDP datagram.
 type datagram struct {
@@ -162,8 +157,7 @@ func (e *engine) remove(s *session) {
 func (e *engine) open(now time.Time, s *session) {
 	p, ifindex, err := e.opener.open(s.peer.Key)
 	if err != nil {
-		errors.As(err, &s.fault)
-		s.reopen = now.Add(reopenInterval)
+		s.fault, s.reopen = err, now.Add(reopenInterval)
 		return
 	}
 	s.path, s.ifindex, s.fault, s.reopen = p, ifindex, nil, time.Time{}
@@ -175,11 +169,11 @@ func (e *engine) receive(now time.Time, d datagram) {
 		e.discard(DiscardTTL, e.bySender(d))
 		return
 	}
-	if why := check(d.payload); why != 0 {
-		e.discard(why, e.bySender(d))
+	p, err := Parse(d.payload)
+	if err != nil {
+		e.discard(err.(Discard), e.bySender(d))
 		return
 	}
-	p, _ := Parse(d.payload)
 	var s *session
 	if p.YourDiscr == 0 {
 		s = e.bySender(d)
@@ -292,7 +286,7 @@ func (e *engine) send(now time.Time, s *session, p Packet) {
 		return
 	}
 	s.sendErrors++
-	if errors.As(err, &s.fault); s.fault.gone {
+	if s.fault = err; err.gone {
 		s.path.close()
 		s.path, s.reopen = nil, now.Add(reopenInterval)
 	}
@@ -308,7 +302,7 @@ func (e *engine) states() []PeerState {
 		}
 		st.Message = explain(st.Status, s.in > 0, s.last)
 		if s.fault != nil {
-			st.Reason, st.Error = s.fault.reason, s.fault.Error()
+			st.Reason, st.Error = s.fault.reason, s.fault.err.Error()
 			if st.Status.State != Up {
 				st.Message = st.Error
 			}

@@ -1,6 +1,7 @@
 package bfd
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -27,6 +28,16 @@ func (k Key) String() string {
 		s += " multihop"
 	}
 	return s
+}
+
+func compareKeys(a, b Key) int {
+	hops := func(k Key) int {
+		if k.Multihop {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(a.Address.Compare(b.Address), a.Local.Compare(b.Local), cmp.Compare(a.Interface, b.Interface), cmp.Compare(hops(a), hops(b)))
 }
 
 // Peer is a neighbour to have a session with.
