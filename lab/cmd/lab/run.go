@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,7 +109,9 @@ func execCommand() *cobra.Command {
 			// A terminal sends its interrupts to the command as well; it decides what they mean.
 			signal.Reset(os.Interrupt)
 			signal.Ignore(os.Interrupt)
-			inside := node.Command(context.WithoutCancel(cmd.Context()), args[2:]...)
+			inside := node.Command(cmd.Context(), args[2:]...)
+			inside.Cancel = func() error { return inside.Process.Signal(syscall.SIGTERM) } // ours was SIGTERM too
+			inside.WaitDelay = 10 * time.Second
 			inside.Stdin, inside.Stdout, inside.Stderr = os.Stdin, os.Stdout, os.Stderr
 			return inside.Run()
 		},
