@@ -16,11 +16,14 @@ import (
 
 // peerErrors remembers for each peer why the session is not established: GoBGP says so only in its log.
 type peerErrors struct {
-	mu   sync.Mutex
-	text map[netip.Addr]string
+	mu    sync.Mutex
+	text  map[netip.Addr]string
+	fresh chan struct{} // signalled when there is news
 }
 
-func newPeerErrors() *peerErrors { return &peerErrors{text: map[netip.Addr]string{}} }
+func newPeerErrors() *peerErrors {
+	return &peerErrors{text: map[netip.Addr]string{}, fresh: make(chan struct{}, 1)}
+}
 
 func (e *peerErrors) last(a netip.Addr) string {
 	e.mu.Lock()
@@ -68,10 +71,14 @@ func (e *peerErrors) note(message string, fields log.Fields) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if weak && e.text[a] != "" {
+	if weak && e.text[a] != "" || e.text[a] == text {
 		return
 	}
 	e.text[a] = text
+	select {
+	case e.fresh <- struct{}{}:
+	default:
+	}
 }
 
 func inWords(err error) string {

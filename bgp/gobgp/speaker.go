@@ -149,6 +149,8 @@ func (s *Speaker) Run(ctx context.Context) {
 			s.nudge()
 		case p := <-s.events:
 			s.event(ctx, p)
+		case <-s.errors.fresh:
+			s.stale = true
 		case <-read.C:
 			s.read(ctx)
 		}

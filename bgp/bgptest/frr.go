@@ -1,0 +1,173 @@
+package bgptest
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// FRR is a router: zebra and bgpd of FRR on a host.
+type FRR struct {
+	t    testing.TB
+	Node *Node
+	dir  string
+	bgpd *exec.Cmd
+}
+
+// StartFRR makes a host a router with the given configuration of bgpd. It serves when the function returns.
+func StartFRR(t testing.TB, n *Node, config string) *FRR {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "fbr-frr-") // the daemons run as user frr and must be able to reach it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	f := &FRR{t: t, Node: n, dir: dir}
+	owner, err := user.Lookup("frr")
+	if err != nil {
+		t.Fatalf("FRR is not installed: %v", err)
+	}
+	uid, _ := strconv.Atoi(owner.Uid)
+	gid, _ := strconv.Atoi(owner.Gid)
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	f.write("zebra.conf", "hostname zebra\n")
+	f.write("bgpd.conf", config)
+	f.daemon("zebra")
+	Eventually(t, 10*time.Second, func() string {
+		if _, err := os.Stat(filepath.Join(dir, "zserv")); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	f.Start()
+	return f
+}
+
+func (f *FRR) write(name, text string) {
+	f.t.Helper()
+	if err := os.WriteFile(filepath.Join(f.dir, name), []byte(text), 0o644); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *FRR) daemon(name string) *exec.Cmd {
+	f.t.Helper()
+	return f.Node.Start("/usr/lib/frr/"+name, "--vty_socket", f.dir, "-i", filepath.Join(f.dir, name+".pid"),
+		"-f", filepath.Join(f.dir, name+".conf"), "-z", filepath.Join(f.dir, "zserv"), "-P", "0", "--log", "stdout")
+}
+
+// Start starts bgpd, at first or after Kill, and returns when it can be asked.
+func (f *FRR) Start() {
+	f.t.Helper()
+	f.bgpd = f.daemon("bgpd")
+	Eventually(f.t, 10*time.Second, func() string {
+		if _, err := f.try("show bgp summary json"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+// Kill kills bgpd: its TCP connections end without a BGP message.
+func (f *FRR) Kill() {
+	f.bgpd.Process.Kill()
+	f.bgpd.Wait()
+}
+
+func (f *FRR) try(commands ...string) (string, error) {
+	args := []string{"--vty_socket", f.dir, "-d", "bgpd"}
+	for _, c := range commands {
+		args = append(args, "-c", c)
+	}
+	out, err := exec.Command("vtysh", args...).CombinedOutput()
+	if err == nil && strings.Contains(string(out), "% Unknown command") {
+		err = fmt.Errorf("vtysh: %s", out)
+	}
+	return string(out), err
+}
+
+// Vtysh gives bgpd commands and returns what it says.
+func (f *FRR) Vtysh(commands ...string) string {
+	f.t.Helper()
+	out, err := f.try(commands...)
+	if err != nil {
+		f.t.Fatalf("vtysh %q: %v\n%s", commands, err, out)
+	}
+	return out
+}
+
+// Neighbor is what bgpd says of a session.
+type Neighbor struct {
+	State       string `json:"bgpState"`
+	Established int    `json:"connectionsEstablished"`
+	Dropped     int    `json:"connectionsDropped"`
+	LastReset   string `json:"lastResetDueTo"`
+	Notified    string `json:"lastNotificationReason"`
+	RemoteID    string `json:"remoteRouterId"`
+	HoldTime    int    `json:"bgpTimerHoldTimeMsecs"`
+	Restart     struct {
+		Remote string `json:"remoteGrMode"`
+		R      bool   `json:"rBit"`
+		Timers struct {
+			Received int `json:"receivedRestartTimer"`
+		} `json:"timers"`
+	} `json:"gracefulRestartInfo"`
+}
+
+// Neighbor finds the session with an address; it is the zero value where there is none.
+func (f *FRR) Neighbor(address string) Neighbor {
+	f.t.Helper()
+	all := map[string]json.RawMessage{}
+	var n Neighbor
+	if out := f.Vtysh("show bgp neighbors " + address + " json"); json.Unmarshal([]byte(out), &all) == nil {
+		_ = json.Unmarshal(all[address], &n) // what is not there is told by the zero value
+	}
+	return n
+}
+
+// Path is a path of a prefix in bgpd's table.
+type Path struct {
+	Stale     bool `json:"stale"`
+	Valid     bool `json:"valid"`
+	Community struct {
+		String string `json:"string"`
+	} `json:"community"`
+	LargeCommunity struct {
+		String string `json:"string"`
+	} `json:"largeCommunity"`
+	ASPath struct {
+		String string `json:"string"`
+	} `json:"aspath"`
+	Updated struct {
+		Epoch int64 `json:"epoch"`
+	} `json:"lastUpdate"`
+	NextHops []struct {
+		IP string `json:"ip"`
+	} `json:"nexthops"`
+}
+
+// Paths are the paths that bgpd has for a prefix.
+func (f *FRR) Paths(prefix string) []Path {
+	f.t.Helper()
+	var table struct {
+		Paths []Path `json:"paths"`
+	}
+	family := "ipv4"
+	if strings.Contains(prefix, ":") {
+		family = "ipv6"
+	}
+	out := f.Vtysh("show bgp " + family + " unicast " + prefix + " json")
+	if err := json.Unmarshal([]byte(out), &table); err != nil {
+		return nil
+	}
+	return table.Paths
+}

@@ -1,0 +1,289 @@
+package gobgp_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"netfabric/bgp/bgptest"
+	"netfabric/bgp/gobgp"
+	"netfabric/fabric"
+)
+
+func TestMain(m *testing.M) { bgptest.Main(m) }
+
+// speaker is a speaker in the namespace of the test.
+type speaker struct {
+	*gobgp.Speaker
+	t      *testing.T
+	config gobgp.Config
+}
+
+func newSpeaker(t *testing.T) *speaker {
+	ctx, cancel := context.WithCancel(context.Background())
+	out := io.Writer(io.Discard)
+	if os.Getenv("BGPTEST_LOG") != "" {
+		out = os.Stderr
+	}
+	s := &speaker{t: t, Speaker: gobgp.New(slog.New(slog.NewTextHandler(out, nil)), func() {})}
+	s.config.Speaker = &fabric.Speaker{ASN: 65010, RouterID: netip.MustParseAddr("192.0.2.9")}
+	done := make(chan struct{})
+	go func() {
+		s.Run(ctx)
+		close(done)
+	}()
+	t.Cleanup(func() {
+		bound, stop := context.WithTimeout(context.Background(), 5*time.Second)
+		defer stop()
+		s.Stop(bound)
+		cancel()
+		<-done
+	})
+	return s
+}
+
+func (s *speaker) apply() { s.Apply(s.config) }
+
+func (s *speaker) peer(name string) fabric.PeerState {
+	for _, p := range s.State().Peers {
+		if p.Name == name {
+			return p
+		}
+	}
+	return fabric.PeerState{}
+}
+
+func (s *speaker) established(names ...string) {
+	s.t.Helper()
+	bgptest.Eventually(s.t, 10*time.Second, func() string {
+		for _, name := range names {
+			if p := s.peer(name); !p.Established() {
+				return fmt.Sprintf("session with %s: %+v", name, p)
+			}
+		}
+		return ""
+	})
+}
+
+func path(prefix string, peers ...string) gobgp.Path {
+	return gobgp.Path{Prefix: netip.MustParsePrefix(prefix), Peers: peers}
+}
+
+func peer(name, address string) fabric.RoutingPeer {
+	return fabric.RoutingPeer{Name: name, Address: netip.MustParseAddr(address), ASN: 65001, HoldTime: 9, GracefulRestart: 30}
+}
+
+// router starts an FRR router on a link with the test: the test is .2 and ::2 of the given networks, the router .1 and ::1.
+func router(t *testing.T, link, net4, net6 string) *bgptest.FRR {
+	node := bgptest.NewNode(t, link)
+	bgptest.Self(t).Link(link, node, "up")
+	bgptest.Self(t).Address(link, net4+".2/24", net6+"::2/64")
+	node.Address("up", net4+".1/24", net6+"::1/64")
+	return bgptest.StartFRR(t, node, fmt.Sprintf(`
+router bgp 65001
+ bgp router-id %[1]s.1
+ no bgp ebgp-requires-policy
+ no bgp default ipv4-unicast
+ timers bgp 3 9
+ neighbor %[1]s.2 remote-as 65010
+ neighbor %[1]s.2 passive
+ neighbor %[2]s::2 remote-as 65010
+ neighbor %[2]s::2 passive
+ address-family ipv4 unicast
+  neighbor %[1]s.2 activate
+ exit-address-family
+ address-family ipv6 unicast
+  neighbor %[2]s::2 activate
+ exit-address-family
+`, net4, net6))
+}
+
+func gateway(t *testing.T, n *bgptest.Node, prefix, want string) {
+	t.Helper()
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		got, _ := n.Gateways(prefix)
+		if strings.Join(got, " ") != want {
+			return fmt.Sprintf("%s goes to %q, want %q", prefix, got, want)
+		}
+		return ""
+	})
+}
+
+func TestEachSessionCarriesItsFamilyToFRR(t *testing.T) {
+	frr := router(t, "r1", "10.99.1", "fd99:1")
+	s := newSpeaker(t)
+	s.config.Peers = []fabric.RoutingPeer{peer("v4", "10.99.1.1"), peer("v6", "fd99:1::1")}
+	s.config.Paths = []gobgp.Path{path("203.0.113.53/32", "v4", "v6"), path("2001:db8:53::53/128", "v4", "v6"), path("198.51.100.0/24")}
+	s.apply()
+	gateway(t, frr.Node, "203.0.113.53/32", "10.99.1.2")
+	gateway(t, frr.Node, "2001:db8:53::53/128", "fd99:1::2")
+	for _, prefix := range []string{"203.0.113.53/32", "2001:db8:53::53/128"} {
+		paths := frr.Paths(prefix)
+		if len(paths) != 1 || paths[0].Community.String != "" || paths[0].LargeCommunity.String != "" || paths[0].ASPath.String != "65010" {
+			t.Errorf("%s at FRR: %+v", prefix, paths)
+		}
+	}
+	if _, ok := frr.Node.Gateways("198.51.100.0/24"); ok {
+		t.Error("a path for no peer was announced")
+	}
+	bgptest.Eventually(t, 2*time.Second, func() string {
+		out := s.State().Out
+		if len(out["v4"]) != 1 || !out["v4"][netip.MustParsePrefix("203.0.113.53/32")] || len(out["v6"]) != 1 {
+			return fmt.Sprint("Adj-RIB-Out: ", out)
+		}
+		return ""
+	})
+
+	s.config.Paths = s.config.Paths[1:]
+	s.apply()
+	gateway(t, frr.Node, "203.0.113.53/32", "")
+	gateway(t, frr.Node, "2001:db8:53::53/128", "fd99:1::2")
+	if p := s.peer("v4"); p.Flaps != 0 || p.LastError != "" {
+		t.Errorf("session: %+v", p)
+	}
+}
+
+func TestPathsGoToTheirPeersOnly(t *testing.T) {
+	one, two := router(t, "r1", "10.99.1", "fd99:1"), router(t, "r2", "10.99.2", "fd99:2")
+	s := newSpeaker(t)
+	s.config.Peers = []fabric.RoutingPeer{peer("one", "10.99.1.1"), peer("two", "10.99.2.1")}
+	s.config.Paths = []gobgp.Path{path("203.0.113.1/32", "one"), path("203.0.113.2/32", "two"), path("203.0.113.3/32", "two", "one")}
+	s.apply()
+	s.established("one", "two")
+	gateway(t, one.Node, "203.0.113.1/32", "10.99.1.2")
+	gateway(t, two.Node, "203.0.113.2/32", "10.99.2.2")
+	gateway(t, one.Node, "203.0.113.3/32", "10.99.1.2")
+	gateway(t, two.Node, "203.0.113.3/32", "10.99.2.2")
+	gateway(t, two.Node, "203.0.113.1/32", "")
+	gateway(t, one.Node, "203.0.113.2/32", "")
+
+	// Moved from one peer to the other, and taken from one of two.
+	s.config.Paths = []gobgp.Path{path("203.0.113.1/32", "two"), path("203.0.113.2/32", "two"), path("203.0.113.3/32", "one")}
+	s.apply()
+	gateway(t, two.Node, "203.0.113.1/32", "10.99.2.2")
+	gateway(t, one.Node, "203.0.113.1/32", "")
+	gateway(t, one.Node, "203.0.113.3/32", "10.99.1.2")
+	gateway(t, two.Node, "203.0.113.3/32", "")
+}
+
+func TestNothingIsImportedButCounted(t *testing.T) {
+	frr := router(t, "r1", "10.99.1", "fd99:1")
+	frr.Vtysh("configure terminal", "router bgp 65001", "no bgp network import-check", "address-family ipv4 unicast", "network 198.51.100.0/24", "network 0.0.0.0/0")
+	two := router(t, "r2", "10.99.2", "fd99:2")
+	s := newSpeaker(t)
+	s.config.Peers = []fabric.RoutingPeer{peer("one", "10.99.1.1"), peer("two", "10.99.2.1")}
+	s.apply()
+	s.established("one", "two")
+	bgptest.Eventually(t, 10*time.Second, func() string {
+		if p := s.peer("one"); p.Received != 2 {
+			return fmt.Sprintf("%+v", p)
+		}
+		return ""
+	})
+	if paths := two.Paths("198.51.100.0/24"); len(paths) != 0 {
+		t.Errorf("what one peer announced went to the other: %+v", paths)
+	}
+}
+
+func TestChangeOfOnePeerLeavesOthersAlone(t *testing.T) {
+	one, two := router(t, "r1", "10.99.1", "fd99:1"), router(t, "r2", "10.99.2", "fd99:2")
+	s := newSpeaker(t)
+	s.config.Peers = []fabric.RoutingPeer{peer("one", "10.99.1.1"), peer("two", "10.99.2.1")}
+	s.config.Paths = []gobgp.Path{path("203.0.113.1/32", "one", "two")}
+	s.apply()
+	s.established("one", "two")
+
+	s.config.Peers = []fabric.RoutingPeer{peer("one", "10.99.1.1"), peer("two", "10.99.2.1")}
+	s.config.Peers[1].HoldTime = 30
+	s.apply()
+	bgptest.Eventually(t, 10*time.Second, func() string {
+		if n := two.Neighbor("10.99.2.2"); n.Established != 2 || n.State != "Established" {
+			return fmt.Sprintf("changed session: %+v", n)
+		}
+		return ""
+	})
+	s.config.Peers = s.config.Peers[:1]
+	s.apply()
+	gateway(t, two.Node, "203.0.113.1/32", "")
+	s.config.Peers = append(s.config.Peers[:1:1], peer("two", "10.99.2.1"))
+	s.apply()
+	gateway(t, two.Node, "203.0.113.1/32", "10.99.2.2")
+	if n := one.Neighbor("10.99.1.2"); n.Established != 1 || n.Dropped != 0 {
+		t.Errorf("session that was not changed: %+v", n)
+	}
+}
+
+func TestSessionComesBackWithinTwoSecondsOfItsPeer(t *testing.T) {
+	frr := router(t, "r1", "10.99.1", "fd99:1")
+	s := newSpeaker(t)
+	s.config.Peers = []fabric.RoutingPeer{peer("up", "10.99.1.1")}
+	s.config.Paths = []gobgp.Path{path("203.0.113.1/32", "up")}
+	s.apply()
+	s.established("up")
+	frr.Kill()
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		if p := s.peer("up"); p.Established() || p.Flaps != 1 || !strings.Contains(p.LastError, "connection") {
+			return fmt.Sprintf("%+v", p)
+		}
+		return ""
+	})
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		if p := s.peer("up"); p.LastError != "cannot connect: connection refused" {
+			return fmt.Sprintf("%+v", p)
+		}
+		return ""
+	})
+	frr.Start()
+	began := time.Now()
+	s.established("up")
+	took := time.Since(began)
+	t.Logf("established %s after the peer could be asked", took)
+	if took > 2500*time.Millisecond {
+		t.Errorf("it took %s", took)
+	}
+	if n := frr.Neighbor("10.99.1.2"); n.Restart.Timers.Received != 30 {
+		t.Errorf("graceful restart: %+v", n.Restart)
+	}
+}
+
+func TestPassword(t *testing.T) {
+	frr := router(t, "r1", "10.99.1", "fd99:1")
+	frr.Vtysh("configure terminal", "router bgp 65001", "neighbor 10.99.1.2 password sesame")
+	s := newSpeaker(t)
+	p := peer("up", "10.99.1.1")
+	s.config.Peers = []fabric.RoutingPeer{p}
+	s.config.Paths = []gobgp.Path{path("203.0.113.1/32", "up")}
+	s.apply()
+	bgptest.Eventually(t, 6*time.Second, func() string {
+		if p := s.peer("up"); p.LastError != "cannot connect: no answer" {
+			return fmt.Sprintf("without the password: %+v", p)
+		}
+		return ""
+	})
+	p.Password = "sesame"
+	s.config.Peers = []fabric.RoutingPeer{p}
+	s.apply()
+	s.established("up")
+	gateway(t, frr.Node, "203.0.113.1/32", "10.99.1.2")
+}
+
+func TestWrongASNumberIsToldInWords(t *testing.T) {
+	router(t, "r1", "10.99.1", "fd99:1")
+	s := newSpeaker(t)
+	p := peer("up", "10.99.1.1")
+	p.ASN = 65007
+	s.config.Peers = []fabric.RoutingPeer{p}
+	s.apply()
+	bgptest.Eventually(t, 6*time.Second, func() string {
+		if p := s.peer("up"); !strings.Contains(p.LastError, "as number mismatch") {
+			return fmt.Sprintf("%+v", p)
+		}
+		return ""
+	})
+}
