@@ -1,0 +1,137 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"netfabric/fabric"
+)
+
+// What a member keeps in its directory. The identity is the commit point of bootstrap and join: without it, whatever else is there is
+// left over from one that did not finish.
+const (
+	identityFile = "identity.json"
+	peersFile    = "peers.json"
+	databaseDir  = "database"
+)
+
+// identity is who this member is, and what it proves that with.
+type identity struct {
+	Name               string `json:"name"`
+	Address            string `json:"address"`
+	NodeID             uint64 `json:"node_id"`
+	LatencyMS          int    `json:"latency_ms"` // as of bootstrap or join; the cluster's setting replaces it once known
+	ClusterCertificate string `json:"cluster_certificate"`
+	ClusterKey         string `json:"cluster_key"`
+	MemberCertificate  string `json:"member_certificate"`
+	MemberKey          string `json:"member_key"`
+}
+
+// peers is who else there is, as last known: whom to ask for the database, and whom to let in, until the snapshot tells better.
+type peers struct {
+	Revision uint64 `json:"revision"` // of the snapshot it was made from
+	Members  []peer `json:"members"`
+}
+
+// peer is one member as another one needs to know it.
+type peer struct {
+	Name        string `json:"name"`
+	Address     string `json:"address"`
+	Fingerprint string `json:"fingerprint"`
+	NodeID      uint64 `json:"node_id"`
+}
+
+func peersOf(s *fabric.Snapshot) peers {
+	p := peers{Revision: s.Revision}
+	for _, m := range s.Members() {
+		p.Members = append(p.Members, peer{m.Name, m.Address, m.Fingerprint(), m.NodeID})
+	}
+	return p
+}
+
+func (p peers) byFingerprint(fingerprint string) (peer, bool) {
+	for _, m := range p.Members {
+		if m.Fingerprint == fingerprint {
+			return m, true
+		}
+	}
+	return peer{}, false
+}
+
+func (p peers) byAddress(address string) (peer, bool) {
+	for _, m := range p.Members {
+		if m.Address == address {
+			return m, true
+		}
+	}
+	return peer{}, false
+}
+
+// loadIdentity reads the identity; nil when there is none.
+func loadIdentity(dir string) (*identity, error) {
+	id := new(identity)
+	switch err := readJSON(filepath.Join(dir, identityFile), id); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return id, nil
+}
+
+// wipe removes everything that bootstrap and join make, the identity first.
+func wipe(dir string) error {
+	for _, name := range []string{identityFile, peersFile, databaseDir} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return syncDir(dir)
+}
+
+func readJSON(path string, v any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
+}
+
+// writeJSON replaces a file by one that only root can read, all or nothing, and returns once it is on disk.
+func writeJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "\t")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // does nothing once renamed
+	_, err = f.Write(append(data, '\n'))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
