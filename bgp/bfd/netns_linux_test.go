@@ -178,3 +178,14 @@ func awaitEvent(t testing.TB, events <-chan Event, to State) Event {
 		}
 	}
 }
+
+// watch is Manager.Watch for the time of the test.
+func watch(t testing.TB, m *Manager, k Key) <-chan Event {
+	t.Helper()
+	events, stop, err := m.Watch(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return events
+}
