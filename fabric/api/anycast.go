@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"slices"
 
 	"netfabric/fabric"
 )
@@ -75,4 +76,97 @@ func (c *Client) UpdateAnycast(ctx context.Context, name string, put AnycastPut,
 func (c *Client) DeleteAnycast(ctx context.Context, name string) error {
 	_, err := c.Send(ctx, http.MethodDelete, "/1.0/anycast/"+seg(name), nil, "")
 	return err
+}
+
+func (s *Server) getAnycasts(r *request) (reply, error) {
+	return r.list(items("/1.0/anycast/", r.snap.Anycasts(), objectName, func(a *fabric.Anycast) any { return s.showAnycast(r, a) }))
+}
+
+func (s *Server) getAnycast(r *request) (reply, error) {
+	a, ok := r.snap.Anycast(r.PathValue("name"))
+	if !ok {
+		return reply{}, notFound(fabric.Key{Kind: fabric.KindAnycast, Name: r.PathValue("name")})
+	}
+	return reply{metadata: s.showAnycast(r, a), etag: etagOf(a)}, nil
+}
+
+func (s *Server) showAnycast(r *request, a *fabric.Anycast) Anycast {
+	return Anycast{AnycastPut: anycastPut(a), Name: a.Name, Copies: s.copies(r, a)}
+}
+
+// copies are the instances that are copies of a service, with what their members say of their health.
+func (s *Server) copies(r *request, a *fabric.Anycast) []AnycastCopy {
+	health := map[[2]string]fabric.CopyState{}
+	for _, c := range s.Reports().Of(fabric.KeyOf(a)) {
+		if c.Type != fabric.ConditionRoutes {
+			continue
+		}
+		for _, route := range fabric.JSON[[]fabric.RouteState](c.Data) {
+			for _, state := range route.Copies {
+				at := [2]string{c.Member, state.Instance}
+				if old, ok := health[at]; !ok || old.Healthy { // unhealthy in one family is unhealthy
+					health[at] = state
+				}
+			}
+		}
+	}
+	all := []AnycastCopy{}
+	for _, i := range r.snap.Instances() {
+		config, _ := i.Expanded(r.snap)
+		if !slices.Contains(config.AnycastServices(), a.Name) {
+			continue
+		}
+		shown := AnycastCopy{Instance: i.Name, Member: i.Member, Stale: offline(r.status, i.Member)}
+		state, ok := health[[2]string{i.Member, i.Name}]
+		switch {
+		case ok:
+			shown.Healthy, shown.Reason, shown.Message = state.Healthy, state.Reason, state.Message
+		case s.instanceStatus(r, i) != fabric.InstanceRunning:
+			shown.Reason = fabric.ReasonInstanceStopped
+		default:
+			shown.Reason, shown.Message = "no-report", "the member has not said anything of this copy"
+		}
+		all = append(all, shown)
+	}
+	return all
+}
+
+func anycastPut(a *fabric.Anycast) AnycastPut {
+	return AnycastPut{Description: a.Description, Addresses: append([]netip.Prefix{}, a.Addresses...), Check: AnycastCheck(a.Check.Default())}
+}
+
+func (put AnycastPut) apply(a *fabric.Anycast) {
+	a.Description, a.Addresses, a.Check = put.Description, put.Addresses, fabric.Check(put.Check).Default()
+}
+
+func (s *Server) postAnycasts(r *request) (reply, error) {
+	var post AnycastsPost
+	if err := r.decode(&post); err != nil {
+		return reply{}, err
+	}
+	a := &fabric.Anycast{Header: fabric.Header{Name: post.Name}}
+	post.apply(a)
+	_, err := create(s, r, a, nil)
+	return createdAt("/1.0/anycast/"+seg(a.Name), err)
+}
+
+func (s *Server) putAnycast(r *request) (reply, error) {
+	c, err := r.change(AnycastPut{})
+	if err != nil {
+		return reply{}, err
+	}
+	key := fabric.Key{Kind: fabric.KindAnycast, Name: r.PathValue("name")}
+	_, err = edit(s, r, key, func(_ *fabric.Tx, a *fabric.Anycast) error {
+		put := anycastPut(a)
+		if err := c.onto(&put); err != nil {
+			return err
+		}
+		put.apply(a)
+		return nil
+	})
+	return done(err)
+}
+
+func (s *Server) deleteAnycast(r *request) (reply, error) {
+	return done(remove(s, r, fabric.Key{Kind: fabric.KindAnycast, Name: r.PathValue("name")}))
 }

@@ -1,10 +1,14 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"net/netip"
 
 	incusapi "github.com/lxc/incus/v6/shared/api"
+
+	"netfabric/fabric"
 )
 
 // ClusterPut forms a cluster (enabled, no token), joins one (enabled, token) or leaves it.
@@ -35,4 +39,58 @@ func (c *Client) Join(ctx context.Context, token, address string) (*Operation, e
 	return c.UpdateCluster(ctx, ClusterPut{ClusterPut: incusapi.ClusterPut{
 		Cluster: incusapi.Cluster{Enabled: true}, ServerAddress: address, ClusterToken: token,
 	}}, "")
+}
+
+func (s *Server) getCluster(r *request) (reply, error) {
+	c := incusapi.Cluster{Enabled: r.status.Bootstrapped, MemberConfig: []incusapi.ClusterMemberConfigKey{}}
+	if c.Enabled {
+		c.ServerName = r.status.Self
+	}
+	return reply{metadata: c}, nil
+}
+
+func (s *Server) putCluster(r *request) (reply, error) {
+	var put ClusterPut
+	if err := r.decode(&put); err != nil {
+		return reply{}, err
+	}
+	if !put.Enabled {
+		return reply{}, fabric.Errorf(fabric.CodeNotSupported, "leave", "a member can't take itself out of its cluster").
+			WithFix("on another member: fabricctl cluster remove %s", cmp.Or(r.status.Self, "NAME"))
+	}
+	if r.status.Bootstrapped {
+		return reply{}, fabric.Conflictf("already-in-cluster", "this daemon is member %q of a cluster already", r.status.Self)
+	}
+	if len(put.MemberConfig) > 0 {
+		return reply{}, fabric.Errorf(fabric.CodeNotSupported, "member-config", "member_config can't be given with the request to join").
+			WithFix("set the keys afterwards, with the member as target")
+	}
+	if put.ServerAddress != "" {
+		if a, err := netip.ParseAddrPort(put.ServerAddress); err != nil || a.Addr().IsUnspecified() || a.Port() == 0 {
+			return reply{}, fabric.Invalidf("bad-address", "server address %q is not ADDRESS:PORT at which others can reach this daemon", put.ServerAddress).
+				WithFix("for example 192.0.2.1:8443")
+		}
+	}
+	token := cmp.Or(put.ClusterToken, put.ClusterPassword)
+	j := job{description: "Forming a cluster", run: func(ctx context.Context, _ *operation) error {
+		return s.Cluster.Bootstrap(ctx, put.ServerName, put.ServerAddress)
+	}}
+	if token == "" {
+		if err := fabric.CheckHostname("member", put.ServerName); err != nil {
+			return reply{}, err
+		}
+	} else {
+		text, ok := parseToken(token)
+		if !ok {
+			return reply{}, fabric.Invalidf("bad-token", "the join token is not one").WithFix("give it as fabricctl cluster add printed it, in one piece")
+		}
+		if err := readOnly("join", "the member's name in the token", text.ServerName, put.ServerName); err != nil {
+			return reply{}, err
+		}
+		j = job{description: "Joining a cluster", run: func(ctx context.Context, _ *operation) error {
+			return s.Cluster.Join(ctx, token, put.ServerAddress)
+		}}
+	}
+	op, err := s.operations.start(j)
+	return reply{op: op}, err
 }

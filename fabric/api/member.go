@@ -1,10 +1,15 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
+	"time"
 
 	incusapi "github.com/lxc/incus/v6/shared/api"
+
+	"netfabric/fabric"
 )
 
 // GetMembers lists the members of the cluster.
@@ -41,3 +46,107 @@ func (c *Client) RemoveMember(ctx context.Context, name string, force bool) erro
 	_, err := c.Send(ctx, http.MethodDelete, path, nil, "")
 	return err
 }
+
+func (s *Server) getMembers(r *request) (reply, error) {
+	return r.list(items("/1.0/cluster/members/", r.snap.Members(), objectName, func(m *fabric.Member) any { return showMember(r, m) }))
+}
+
+func (s *Server) getMember(r *request) (reply, error) {
+	m, ok := r.snap.Member(r.PathValue("name"))
+	if !ok {
+		return reply{}, notFound(fabric.Key{Kind: fabric.KindMember, Name: r.PathValue("name")})
+	}
+	return reply{metadata: showMember(r, m), etag: etagOf(m)}, nil
+}
+
+// databaseRoles are the roles of the database in the words of the dialect.
+var databaseRoles = map[string]string{"voter": "database", "stand-by": "database-standby"}
+
+func showMember(r *request, m *fabric.Member) incusapi.ClusterMember {
+	shown := incusapi.ClusterMember{
+		ClusterMemberPut: memberPut(m), ServerName: m.Name, URL: "https://" + m.Address,
+		Status: "Offline", Message: "no sign of life since this daemon started",
+	}
+	i := slices.IndexFunc(r.status.Members, func(st fabric.MemberStatus) bool { return st.Name == m.Name })
+	if m.Name == r.status.Self {
+		shown.Architecture = architecture()
+		shown.Status, shown.Message = "Online", "fully operational"
+	}
+	if i < 0 {
+		return shown
+	}
+	st := r.status.Members[i]
+	if role := databaseRoles[st.Role]; role != "" {
+		shown.Roles, shown.Database = append(shown.Roles, role), st.Role == "voter"
+	}
+	if st.Leader {
+		shown.Roles = append(shown.Roles, "database-leader")
+	}
+	if st.Online {
+		shown.Status, shown.Message = "Online", "fully operational"
+	} else {
+		shown.Status, shown.Message = "Offline", "no sign of life for "+st.LastSeen.Round(time.Second).String()
+	}
+	shown.Message = cmp.Or(st.Message, shown.Message)
+	return shown
+}
+
+func memberPut(m *fabric.Member) incusapi.ClusterMemberPut {
+	return incusapi.ClusterMemberPut{
+		Roles: []string{}, Groups: []string{}, FailureDomain: cmp.Or(m.FailureDomain, "default"), Description: m.Description, Config: incusapi.ConfigMap(clean(m.Config)),
+	}
+}
+
+func (s *Server) putMember(r *request) (reply, error) {
+	c, err := r.change(incusapi.ClusterMemberPut{})
+	if err != nil {
+		return reply{}, err
+	}
+	key := fabric.Key{Kind: fabric.KindMember, Name: r.PathValue("name")}
+	_, err = edit(s, r, key, func(_ *fabric.Tx, m *fabric.Member) error {
+		roles := showMember(r, m).Roles
+		put := memberPut(m)
+		put.Roles = roles
+		if err := c.onto(&put); err != nil {
+			return err
+		}
+		if put.Roles != nil && !slices.Equal(slices.Sorted(slices.Values(put.Roles)), slices.Sorted(slices.Values(roles))) {
+			return fabric.Errorf(fabric.CodeNotSupported, "roles", "member %q: roles are given by the cluster itself and can't be set", m.Name)
+		}
+		if len(put.Groups) > 0 {
+			return fabric.Errorf(fabric.CodeNotSupported, "groups", "member %q: there are no groups of members", m.Name)
+		}
+		m.Description, m.Config, m.FailureDomain = put.Description, clean(put.Config), put.FailureDomain
+		if m.FailureDomain == "default" {
+			m.FailureDomain = ""
+		}
+		return nil
+	})
+	return done(err)
+}
+
+func (s *Server) postMembers(r *request) (reply, error) {
+	var post incusapi.ClusterMembersPost
+	if err := r.decode(&post); err != nil {
+		return reply{}, err
+	}
+	if err := fabric.CheckHostname("member", post.ServerName); err != nil {
+		return reply{}, err
+	}
+	if key := (fabric.Key{Kind: fabric.KindMember, Name: post.ServerName}); has(r.snap, key) {
+		return reply{}, exists(key)
+	}
+	return s.addToken(r, post.ServerName, s.Cluster.AddToken)
+}
+
+func (s *Server) deleteMember(r *request) (reply, error) {
+	key := fabric.Key{Kind: fabric.KindMember, Name: r.PathValue("name")}
+	if !has(r.snap, key) {
+		return reply{}, notFound(key)
+	}
+	force := r.query("force")
+	return done(s.Cluster.Remove(r.Context(), key.Name, force == "1" || force == "true"))
+}
+
+// objectName is the name of any object, for items.
+func objectName[T fabric.Object](o T) string { return o.Head().Name }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
+	"strings"
+	"time"
 
 	incusapi "github.com/lxc/incus/v6/shared/api"
 
@@ -77,4 +80,89 @@ func (c *Client) GetOperation(ctx context.Context, id string) (*Operation, error
 func (c *Client) DeleteOperation(ctx context.Context, id string) error {
 	_, err := c.Send(ctx, http.MethodDelete, "/1.0/operations/"+seg(id), nil, "")
 	return err
+}
+
+func (s *Server) getOperations(r *request) (reply, error) {
+	byStatus := map[string][]any{}
+	for _, op := range append(tokenOperations(r), s.operations.list()...) {
+		var entry any = op
+		if r.recursion() == 0 {
+			entry = "/1.0/operations/" + op.ID
+		}
+		status := strings.ToLower(op.Status)
+		byStatus[status] = append(byStatus[status], entry)
+	}
+	return reply{metadata: byStatus}, nil
+}
+
+func (s *Server) getOperation(r *request) (reply, error) {
+	id := r.PathValue("id")
+	for _, op := range tokenOperations(r) {
+		if op.ID == id {
+			return reply{metadata: op}, nil
+		}
+	}
+	op, err := s.operations.get(id)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{metadata: op.render()}, nil
+}
+
+func (s *Server) waitOperation(r *request) (reply, error) {
+	op, err := s.operations.get(r.PathValue("id"))
+	if err != nil {
+		return reply{}, err
+	}
+	var timeout <-chan time.Time
+	if v := r.query("timeout"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < -1 || n > 1<<30 {
+			return reply{}, fabric.Invalidf("bad-value", "timeout=%q: want seconds, or -1 for ever", v)
+		}
+		if n >= 0 {
+			t := time.NewTimer(time.Duration(n) * time.Second)
+			defer t.Stop()
+			timeout = t.C
+		}
+	}
+	select {
+	case <-op.done:
+	case <-timeout:
+	case <-r.Context().Done():
+	}
+	return reply{metadata: op.render()}, nil
+}
+
+func (s *Server) deleteOperation(r *request) (reply, error) {
+	id := r.PathValue("id")
+	for _, t := range r.snap.Tokens() {
+		if tokenOperationID(t) == id {
+			return done(remove(s, r, fabric.KeyOf(t)))
+		}
+	}
+	op, err := s.operations.get(id)
+	if err != nil {
+		return reply{}, err
+	}
+	if shown := op.render(); !shown.MayCancel {
+		return reply{}, fabric.Conflictf("not-cancellable", "operation %s (%s) can't be cancelled", shown.ID, shown.Description)
+	}
+	op.cancel()
+	return done(nil)
+}
+
+func (s *Server) operationWebsocket(r *request) (reply, error) {
+	op, err := s.operations.get(r.PathValue("id"))
+	if err != nil {
+		return reply{}, err
+	}
+	if op.connect == nil {
+		return reply{}, fabric.Invalidf("no-websocket", "operation %s has no websockets", r.PathValue("id"))
+	}
+	return reply{stream: func(w http.ResponseWriter) {
+		if err := op.connect(r.query("secret"), w, r.Request); err != nil {
+			writeError(w, err)
+		}
+	}}, nil
 }

@@ -78,3 +78,103 @@ func (c *Client) GetBGPSessions(ctx context.Context) ([]BGPSession, error) {
 	_, err := c.Get(ctx, "/1.0/bgp/sessions", &all)
 	return all, err
 }
+
+func (s *Server) getPeers(r *request) (reply, error) {
+	sessions := s.sessions(r)
+	return r.list(items("/1.0/bgp/peers/", r.snap.Peers(), objectName, func(p *fabric.Peer) any { return showPeer(p, sessions) }))
+}
+
+func (s *Server) getPeer(r *request) (reply, error) {
+	p, ok := r.snap.Peer(r.PathValue("name"))
+	if !ok {
+		return reply{}, notFound(fabric.Key{Kind: fabric.KindPeer, Name: r.PathValue("name")})
+	}
+	return reply{metadata: showPeer(p, s.sessions(r)), etag: etagOf(p)}, nil
+}
+
+func showPeer(p *fabric.Peer, sessions []BGPSession) BGPPeer {
+	shown := BGPPeer{BGPPeerPut: peerPut(p), Name: p.Name, HasPassword: p.Password != "", Sessions: []BGPSession{}}
+	for _, session := range sessions {
+		if session.Name == p.Name {
+			shown.Sessions = append(shown.Sessions, session)
+		}
+	}
+	return shown
+}
+
+func peerPut(p *fabric.Peer) BGPPeerPut {
+	return BGPPeerPut{
+		Description: p.Description, Address: p.Address, ASN: p.ASN, HoldTime: p.HoldTime, GracefulRestart: p.GracefulRestart,
+		MultihopTTL: p.MultihopTTL, Members: append([]string{}, p.Members...), Disabled: p.Disabled,
+	}
+}
+
+func (put BGPPeerPut) apply(p *fabric.Peer) {
+	p.Description, p.Address, p.ASN = put.Description, put.Address, put.ASN
+	p.HoldTime, p.GracefulRestart, p.MultihopTTL = put.HoldTime, put.GracefulRestart, put.MultihopTTL
+	p.Members, p.Disabled = put.Members, put.Disabled
+	if put.Password != nil {
+		p.Password = *put.Password
+	}
+}
+
+func (s *Server) postPeers(r *request) (reply, error) {
+	var post BGPPeersPost
+	if err := r.decode(&post); err != nil {
+		return reply{}, err
+	}
+	p := &fabric.Peer{Header: fabric.Header{Name: post.Name}}
+	post.apply(p)
+	_, err := create(s, r, p, nil)
+	return createdAt("/1.0/bgp/peers/"+seg(p.Name), err)
+}
+
+func (s *Server) putPeer(r *request) (reply, error) {
+	c, err := r.change(BGPPeerPut{})
+	if err != nil {
+		return reply{}, err
+	}
+	key := fabric.Key{Kind: fabric.KindPeer, Name: r.PathValue("name")}
+	_, err = edit(s, r, key, func(_ *fabric.Tx, p *fabric.Peer) error {
+		put := peerPut(p)
+		if err := c.onto(&put); err != nil {
+			return err
+		}
+		put.apply(p)
+		return nil
+	})
+	return done(err)
+}
+
+func (s *Server) deletePeer(r *request) (reply, error) {
+	return done(remove(s, r, fabric.Key{Kind: fabric.KindPeer, Name: r.PathValue("name")}))
+}
+
+func (s *Server) getSessions(r *request) (reply, error) {
+	return reply{metadata: s.sessions(r)}, nil
+}
+
+// sessions are those that members report, and those that they should have and say nothing of.
+func (s *Server) sessions(r *request) []BGPSession {
+	reports := s.Reports()
+	all := []BGPSession{}
+	for _, p := range r.snap.Peers() {
+		for _, m := range r.snap.Members() {
+			c, ok := reports.Get(fabric.KeyOf(p), m.Name, fabric.ConditionSession)
+			if !ok && !p.On(m.Name) {
+				continue
+			}
+			session := BGPSession{
+				Member: m.Name, PeerState: fabric.JSON[fabric.PeerState](c.Data), Reason: c.Reason, Message: c.Message, Stale: offline(r.status, m.Name),
+			}
+			if session.Name == "" { // no report, or one without data
+				session.PeerState = fabric.PeerState{Name: p.Name, Address: p.Address, ASN: p.ASN, State: "idle"}
+			}
+			if !ok {
+				session.Reason, session.Message = "no-report", "the member has not said anything of this session"
+			}
+			all = append(all, session)
+		}
+	}
+	return all
+}
