@@ -1,0 +1,512 @@
+package vrrp
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"netfabric/fabric"
+)
+
+// Manager runs the gateways of this host, in the network namespace of the thread that called NewManager. One goroutine,
+// on a thread of its own that is real-time where that is allowed, owns all of their state and does nothing that can
+// block: interfaces and addresses follow in another one.
+type Manager struct {
+	wake   func()
+	poll   *poller
+	frames *frameSocket
+	nl     *netlink.Handle
+	host   *host
+	watch  *watcher
+
+	mu     sync.Mutex
+	calls  []func(now time.Time) // to be made by the loop
+	closed bool
+	ended  chan struct{}
+
+	// All below belongs to the loop.
+	routers   map[routerKey]*router
+	parents   map[string]parent
+	desired   map[routerKey]Gateway
+	sockets   map[socketKey]*openedSocket
+	foreign   map[foreignKey]HeardVRID
+	received  bool // the first Set has come
+	looked    bool // the interfaces of the first Set are known
+	changed   bool
+	stopping  bool
+	schedErr  error
+	hostError error // from what no router stands for
+}
+
+type socketKey struct {
+	ifindex int
+	family  Family
+}
+
+// openedSocket is a socket, or why there is none.
+type openedSocket struct {
+	socket *socket
+	err    error
+}
+
+func (s *openedSocket) failure() error {
+	if s == nil {
+		return fabric.Errorf(fabric.CodeUnavailable, "no-socket", "the VRRP socket is not open yet")
+	}
+	return s.err
+}
+
+type foreignKey struct {
+	routerKey
+	source  netip.Addr
+	version int
+}
+
+// foreignMemory is how long a foreign virtual router is remembered, maxForeign how many: a flood must not fill memory.
+const (
+	foreignMemory = 5 * time.Minute
+	maxForeign    = 1024
+)
+
+// NewManager starts without gateways. wake, which may be nil, is called after something in State changed; it must not block.
+func NewManager(wake func()) (*Manager, error) {
+	if wake == nil {
+		wake = func() {}
+	}
+	m := &Manager{
+		wake: wake, ended: make(chan struct{}), routers: map[routerKey]*router{}, parents: map[string]parent{},
+		desired: map[routerKey]Gateway{}, sockets: map[socketKey]*openedSocket{}, foreign: map[foreignKey]HeardVRID{},
+	}
+	var err error
+	if m.poll, err = openPoller(); err != nil {
+		return nil, err
+	}
+	if m.frames, err = openFrameSocket(); err != nil {
+		m.poll.close()
+		return nil, err
+	}
+	if m.nl, err = netlink.NewHandle(); err != nil {
+		m.poll.close()
+		m.frames.close()
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	m.host = newHost(m.nl, func(d hostDone) { m.call(func(now time.Time) { m.hostDone(d, now) }) })
+	m.watch = newWatcher(m.nl, func(found map[string]parent) { m.call(func(now time.Time) { m.setParents(found, now) }) })
+	if err := m.watch.subscribe(); err != nil {
+		m.poll.close()
+		m.frames.close()
+		m.nl.Close()
+		return nil, fmt.Errorf("watch interfaces: %w", err)
+	}
+	go m.host.run()
+	go m.watch.run()
+	go m.loop()
+	return m, nil
+}
+
+// call has the loop make a call.
+func (m *Manager) call(f func(now time.Time)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return
+	}
+	m.calls = append(m.calls, f)
+	m.poll.poke()
+}
+
+// ask has the loop make a call and waits for it. It fails after Close.
+func (m *Manager) ask(f func(now time.Time)) error {
+	done := make(chan struct{})
+	m.call(func(now time.Time) { f(now); close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-m.ended:
+		return fabric.Errorf(fabric.CodeUnavailable, "closed", "the VRRP manager is closed")
+	}
+}
+
+// Set makes these the gateways of this host. It changes only what differs, repeats are free; an invalid or colliding
+// gateway is an error and changes nothing. What an earlier run left behind is taken over, or removed once the first Set
+// has been carried out.
+func (m *Manager) Set(gateways []Gateway) error {
+	desired, err := routersOf(gateways)
+	if err != nil {
+		return err
+	}
+	return m.ask(func(now time.Time) { m.set(desired, now) })
+}
+
+// State is everything that is known now; zero after Close.
+func (m *Manager) State() ManagerState {
+	var s ManagerState
+	_ = m.ask(func(now time.Time) { s = m.state(now) })
+	return s
+}
+
+// Handover moves a gateway that is Active here to another member without a moment in which nobody forwards: to those
+// whose own addresses (one per family) are given, or without any to whoever is best. It returns when all virtual
+// routers of the gateway have been taken over, or with an error of reason "no-gateway", "not-active" or "no-successor";
+// what has not been taken over stays here.
+func (m *Manager) Handover(ctx context.Context, gateway string, to ...netip.Addr) error {
+	var waits []chan HandoverEnded
+	known := false
+	err := m.ask(func(now time.Time) {
+		for _, r := range m.routers {
+			if r.gateway.Name != gateway {
+				continue
+			}
+			known = true
+			if state, _ := r.machine.State(); state == Active {
+				waits = append(waits, r.handover(now, ofFamily(to, r.key.Family)))
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case !known:
+		return fabric.Errorf(fabric.CodeNotFound, "no-gateway", "hand over gateway %q: it is not configured on this member", gateway)
+	case len(waits) == 0:
+		return fabric.Conflictf("not-active", "hand over gateway %q: this member is not Active", gateway)
+	}
+	for _, wait := range waits {
+		select {
+		case e := <-wait:
+			if !e.Done {
+				return fabric.Conflictf("no-successor", "hand over gateway %q: no other router took over", gateway)
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("hand over gateway %q: %w", gateway, ctx.Err())
+		}
+	}
+	return nil
+}
+
+func (r *router) handover(now time.Time, to []netip.Addr) chan HandoverEnded {
+	c := make(chan HandoverEnded, 1)
+	r.handovers = append(r.handovers, c)
+	var target netip.Addr
+	if len(to) > 0 {
+		target = to[0]
+	}
+	r.do(r.machine.Handover(now, target), now)
+	return c
+}
+
+// Close hands over what is Active here for as long as ctx lives, then says farewell, and removes the interfaces.
+// With a ctx that is done already, Backups learn of it by the farewell alone.
+func (m *Manager) Close(ctx context.Context) error {
+	var waits []chan HandoverEnded
+	err := m.ask(func(now time.Time) {
+		if ctx.Err() != nil {
+			return
+		}
+		for _, r := range m.routers {
+			if state, _ := r.machine.State(); state == Active {
+				waits = append(waits, r.handover(now, nil))
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, wait := range waits {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+		}
+	}
+	if len(waits) > 0 && ctx.Err() == nil { // the successor's announcements need what Linger is for
+		select {
+		case <-time.After(Linger):
+		case <-ctx.Done():
+		}
+	}
+	if err := m.ask(func(now time.Time) { m.set(nil, now) }); err != nil {
+		return err
+	}
+	m.watch.close()
+	m.host.close()
+	err = m.ask(func(time.Time) { m.stopping = true })
+	<-m.ended
+	m.nl.Close()
+	return err
+}
+
+// loop is the real-time thread.
+func (m *Manager) loop() {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	m.schedErr = realTime()
+	defer close(m.ended)
+	defer m.frames.close()
+	for !m.stopping {
+		m.poll.wait(m.untilDeadline())
+		now := time.Now()
+		// Before any timer: what came in while this process did not run is younger than the silence it believes in.
+		m.receive(now)
+		m.mu.Lock()
+		calls := m.calls
+		m.calls = nil
+		m.mu.Unlock()
+		for _, f := range calls {
+			f(now)
+		}
+		for _, r := range m.routers {
+			r.expire(now)
+		}
+		if m.changed {
+			m.changed = false
+			m.wake()
+		}
+	}
+	for _, s := range m.sockets {
+		if s.socket != nil {
+			s.socket.close()
+		}
+	}
+	m.mu.Lock()
+	m.closed = true
+	m.poll.close()
+	m.mu.Unlock()
+}
+
+// untilDeadline is in nanoseconds; negative for ever.
+func (m *Manager) untilDeadline() int64 {
+	var next time.Time
+	for _, r := range m.routers {
+		if d := r.deadline(); !d.IsZero() && (next.IsZero() || d.Before(next)) {
+			next = d
+		}
+	}
+	if next.IsZero() {
+		return -1
+	}
+	return max(0, int64(time.Until(next)))
+}
+
+func (m *Manager) receive(now time.Time) {
+	for key, s := range m.sockets {
+		if s.socket == nil {
+			continue
+		}
+		for range 4096 { // a flood must not keep us from advertising
+			p, ok := s.socket.read()
+			if !ok {
+				break
+			}
+			m.packet(key, p, now)
+		}
+	}
+}
+
+func (m *Manager) packet(at socketKey, p Packet, now time.Time) {
+	vrid := uint8(0)
+	if len(p.Payload) > 1 {
+		vrid = p.Payload[1]
+	}
+	r := m.routerAt(at, vrid)
+	a, err := Parse(p)
+	if r == nil {
+		m.heardForeign(at, vrid, p, a, err, now)
+		return
+	}
+	if err != nil {
+		if r.discarded[Slug(err)]++; r.discarded[Slug(err)] == 1 {
+			m.changed = true
+		}
+		return
+	}
+	r.recv(a, p.Source.WithZone(""), now)
+}
+
+func (m *Manager) routerAt(at socketKey, vrid uint8) *router {
+	for name, p := range m.parents {
+		if p.Index == at.ifindex {
+			return m.routers[routerKey{name, at.family, vrid}]
+		}
+	}
+	return nil
+}
+
+// heardForeign notes a virtual router that is not ours (RFC 9568, 7.1: the VRID must be configured on the interface).
+func (m *Manager) heardForeign(at socketKey, vrid uint8, p Packet, a Advertisement, err error, now time.Time) {
+	v2 := err == ErrVersion2
+	if err != nil && !v2 {
+		return
+	}
+	for name, parent := range m.parents {
+		if parent.Index != at.ifindex {
+			continue
+		}
+		h := HeardVRID{Interface: name, Family: at.family, VRID: vrid, Source: p.Source.WithZone(""), Priority: a.Priority, Version: 3, Last: now}
+		if v2 {
+			h.Version = 2
+		}
+		k := foreignKey{routerKey{name, at.family, vrid}, h.Source, h.Version}
+		_, known := m.foreign[k]
+		if !known && len(m.foreign) >= maxForeign {
+			return
+		}
+		m.foreign[k] = h
+		m.changed = m.changed || !known
+		return
+	}
+}
+
+// set takes a new desired set: what comes is added before what goes is removed.
+func (m *Manager) set(desired map[routerKey]Gateway, now time.Time) {
+	m.desired = desired
+	m.received = true
+	var names []string
+	for k := range desired {
+		if !slices.Contains(names, k.Interface) {
+			names = append(names, k.Interface)
+		}
+	}
+	for k, g := range desired {
+		if r := m.routers[k]; r != nil {
+			r.configure(g, m.parents[k.Interface], now)
+		} else if p, known := m.parents[k.Interface]; known {
+			m.addRouter(k, g, p, now)
+		}
+	}
+	for k, r := range m.routers {
+		if _, wanted := desired[k]; !wanted {
+			r.do(r.machine.Shutdown(now), now)
+			r.endHandover(HandoverEnded{})
+			delete(m.routers, k)
+			m.host.set(k, nil)
+		}
+	}
+	m.changed = true
+	m.watch.look(names) // and setParents does the rest
+}
+
+func (m *Manager) addRouter(k routerKey, g Gateway, p parent, now time.Time) {
+	r := newRouter(m, k, g, now)
+	m.routers[k] = r
+	if m.adoptable(k, p) {
+		r.parent.Index, r.adopted = p.Index, true
+		r.wish(hostUp)
+	}
+	r.configure(g, p, now)
+}
+
+// adoptable tells whether an earlier run left this router forwarding. Then it goes on until the election says who is
+// to: a crash of this process alone costs hosts nothing.
+func (m *Manager) adoptable(k routerKey, p parent) bool {
+	if m.looked || p.Index == 0 || !p.Running {
+		return false
+	}
+	link, err := m.nl.LinkByName(linkName(k, p.Index))
+	if err != nil {
+		return false
+	}
+	key, _, ours := parseAlias(link.Attrs().Alias)
+	return ours && key == k && link.Attrs().Flags&net.FlagUp != 0
+}
+
+// setParents takes what interfaces are like.
+func (m *Manager) setParents(found map[string]parent, now time.Time) {
+	old := m.parents
+	m.parents = found
+	m.openSockets()
+	for k, g := range m.desired {
+		p, known := found[k.Interface]
+		switch r := m.routers[k]; {
+		case !known: // a report from before the last Set: the next one is under way
+		case r == nil:
+			m.addRouter(k, g, p, now)
+		case !p.equal(old[k.Interface]):
+			r.configure(g, p, now)
+		case r.hostErr != nil && !r.retrying:
+			r.retry()
+		}
+	}
+	for k, h := range m.foreign {
+		if now.Sub(h.Last) > foreignMemory {
+			delete(m.foreign, k)
+		}
+	}
+	if m.received && !m.looked {
+		m.looked = true
+		m.host.purgeOthers()
+	}
+}
+
+// openSockets has one socket for each interface and family with a gateway.
+func (m *Manager) openSockets() {
+	need := map[socketKey]string{}
+	for k := range m.desired {
+		if p := m.parents[k.Interface]; p.Index != 0 {
+			need[socketKey{p.Index, k.Family}] = k.Interface
+		}
+	}
+	for key, name := range need {
+		if s := m.sockets[key]; s != nil && s.socket != nil {
+			continue
+		}
+		s, err := openSocket(key.family, name, key.ifindex)
+		if err == nil {
+			if err = m.poll.add(s.fd); err != nil {
+				s.close()
+				s = nil
+			}
+		}
+		m.sockets[key] = &openedSocket{s, err}
+	}
+	for key, s := range m.sockets {
+		if _, needed := need[key]; needed {
+			continue
+		}
+		if s.socket != nil {
+			s.socket.close()
+		}
+		delete(m.sockets, key)
+	}
+}
+
+func (m *Manager) hostDone(d hostDone, now time.Time) {
+	if r := m.routers[d.key]; r != nil {
+		r.hostDone(d, now)
+		return
+	}
+	if d.err != nil {
+		m.hostError, m.changed = d.err, true
+	}
+}
+
+func (m *Manager) state(now time.Time) ManagerState {
+	s := ManagerState{RealTime: m.schedErr == nil}
+	if m.schedErr != nil {
+		s.RealTimeError = m.schedErr.Error()
+	}
+	if m.hostError != nil {
+		s.Error = m.hostError.Error()
+	}
+	for _, r := range m.routers {
+		s.Routers = append(s.Routers, r.state())
+	}
+	slices.SortFunc(s.Routers, func(a, b RouterState) int {
+		return cmp.Or(cmp.Compare(a.Gateway, b.Gateway), cmp.Compare(a.Family, b.Family))
+	})
+	for _, h := range m.foreign {
+		if now.Sub(h.Last) <= foreignMemory {
+			s.Foreign = append(s.Foreign, h)
+		}
+	}
+	slices.SortFunc(s.Foreign, func(a, b HeardVRID) int {
+		return cmp.Or(cmp.Compare(a.Interface, b.Interface), cmp.Compare(a.VRID, b.VRID), a.Source.Compare(b.Source))
+	})
+	return s
+}
