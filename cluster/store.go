@@ -100,8 +100,7 @@ func (s *store) submit(ctx context.Context, r *request) (uint64, error) {
 // ended is the error of a write whose context ended first.
 func (s *store) ended(ctx context.Context, unknown bool) error {
 	if unknown {
-		return fabric.Errorf(fabric.CodeUnavailable, "outcome-unknown", "write to the database: it may or may not have been made: %w", context.Cause(ctx)).
-			WithFix("look before doing it again")
+		return outcomeUnknown(context.Cause(ctx))
 	}
 	if s.health.failing() {
 		return s.explain(context.Cause(ctx))
@@ -110,6 +109,14 @@ func (s *store) ended(ctx context.Context, unknown bool) error {
 		return fabric.Errorf(fabric.CodeUnavailable, "canceled", "write to the database: %w", context.Cause(ctx))
 	}
 	return fabric.Errorf(fabric.CodeUnavailable, "busy", "write to the database: not done in time: %w", context.Cause(ctx)).WithFix("try again")
+}
+
+// outcomeUnknown is the error of a write whose commit was sent and not answered.
+func outcomeUnknown(why error) error {
+	if e := (*fabric.Error)(nil); errors.As(why, &e) {
+		why = errors.New(e.Message) // its fix is not that of this error
+	}
+	return fabric.Errorf(fabric.CodeUnavailable, "outcome-unknown", "a write was sent and may or may not have been made: %w", why).WithFix("look before doing it again")
 }
 
 // Snapshot implements fabric.Store.

@@ -201,8 +201,7 @@ func (w *writer) patience() time.Duration {
 func (w *writer) fail(batch []*request, err error) {
 	for _, r := range batch {
 		if slices.ContainsFunc(w.unsure, func(a *attempt) bool { res, ok := a.results[r]; return ok && res.err == nil }) {
-			err := fabric.Errorf(fabric.CodeUnavailable, "outcome-unknown", "write to the database: it may or may not have been made: %w", err).WithFix("look before doing it again")
-			r.finish(0, err)
+			r.finish(0, outcomeUnknown(err))
 			continue
 		}
 		r.finish(0, err)
