@@ -91,7 +91,7 @@ func nearest(typed string, words []string) string {
 		if len(typed) > 1 && strings.HasPrefix(w, typed) {
 			edits = 0
 		}
-		if edits < fewest && edits < len(typed) {
+		if edits < fewest && 2*edits < len(typed) {
 			best, fewest = w, edits
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"gopkg.in/yaml.v3"
 )
 
 // formats are the words of --format.
@@ -108,84 +106,4 @@ func writeJSON(w io.Writer, v any) error {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
-}
-
-// writeYAML prints what json would, in the same order and under the same names: API objects have one set of field names.
-func writeYAML(w io.Writer, v any) error {
-	node, err := yamlNode(v)
-	if err != nil {
-		return err
-	}
-	e := yaml.NewEncoder(w)
-	e.SetIndent(2)
-	if err := e.Encode(node); err != nil {
-		return err
-	}
-	return e.Close()
-}
-
-// yamlNode reads the JSON form of v as YAML, of which JSON is a subset, and forgets how it was quoted.
-func yamlNode(v any) (*yaml.Node, error) {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	doc := &yaml.Node{}
-	if err := yaml.Unmarshal(data, doc); err != nil {
-		return nil, err
-	}
-	plain(doc)
-	return doc.Content[0], nil
-}
-
-func plain(n *yaml.Node) {
-	if n.Kind != yaml.ScalarNode && len(n.Content) == 0 {
-		return // {} and [] have no block form
-	}
-	n.Style = 0
-	for _, c := range n.Content {
-		plain(c)
-	}
-}
-
-// readYAML reads what writeYAML wrote and somebody may have changed. Fields that v does not have are mistakes.
-func readYAML(data []byte, v any) error {
-	var generic any
-	if err := yaml.Unmarshal(data, &generic); err != nil {
-		return fmt.Errorf("it is not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	if _, ok := generic.(map[string]any); !ok {
-		return fmt.Errorf("it is not a set of \"field: value\" lines")
-	}
-	data, err := json.Marshal(generic)
-	if err != nil {
-		return fmt.Errorf("it has a key that is not text")
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "json: "))
-	}
-	return nil
-}
-
-// flatten gives a row for each scalar, named by the path to it.
-func flatten(rows [][]string, path string, n *yaml.Node) [][]string {
-	switch {
-	case n.Kind == yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			name := n.Content[i].Value
-			if path != "" {
-				name = path + "." + name
-			}
-			rows = flatten(rows, name, n.Content[i+1])
-		}
-		return rows
-	case n.Kind == yaml.SequenceNode:
-		for i, c := range n.Content {
-			rows = flatten(rows, fmt.Sprintf("%s[%d]", path, i), c)
-		}
-		return rows
-	}
-	return append(rows, []string{path, n.Value})
 }
