@@ -296,3 +296,5 @@ func TestTranscripts(t *testing.T) {
 		})
 	}
 }
+
+func testRandom() *rand.Rand { return rand.New(rand.NewPCG(1, 1)) }

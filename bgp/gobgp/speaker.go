@@ -63,6 +63,7 @@ type Speaker struct {
 	paths    map[netip.Prefix]string
 	classes  *classes
 	stale    bool      // the state does not show all that happened
+	due      time.Time // when it will again; zero while it does
 	rest     time.Time // no reading of state before this
 	err      error
 }
@@ -153,12 +154,12 @@ func (s *Speaker) Run(ctx context.Context) {
 			s.stale = true
 		case <-read.C:
 			s.read(ctx)
-		}
-		switch {
-		case s.stale:
-			read.Reset(max(readAfter, time.Until(s.rest)))
-		default:
+			s.due = time.Time{}
 			read.Reset(readEvery)
+		}
+		if s.stale && s.due.IsZero() {
+			s.due = time.Now().Add(max(readAfter, time.Until(s.rest)))
+			read.Reset(time.Until(s.due))
 		}
 	}
 }

@@ -84,3 +84,12 @@ func ProcessStart(pid int) (uint64, error) {
 	}
 	return strconv.ParseUint(string(fields[start]), 10, 64)
 }
+
+// kill ends the process at once, and no other one (pidfd_send_signal(2)).
+func (h *process) kill() {
+	raw, err := h.pidfd.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { err = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) }) // the next look tells
+}

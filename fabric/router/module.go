@@ -1,0 +1,255 @@
+package router
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"netfabric/bgp"
+	"netfabric/fabric"
+)
+
+// Module tells the routing worker of this member what to do, and reports what has become of it.
+type Module struct {
+	client *Client
+	wake   chan struct{}
+
+	mu    sync.Mutex
+	moved bool // the worker's state is not the one that is known
+
+	// Of Reconcile.
+	sent     []byte // value that the worker last took, without its revision
+	worker   fabric.WorkerState
+	state    *fabric.RoutingState
+	lost     time.Time // since when the worker has not answered; zero while it does
+	counters map[string]fabric.PeerState
+	counted  time.Time
+}
+
+// NewModule makes the module of the worker that a client talks to. It learns of the worker's events while Run runs.
+func NewModule(c *Client) *Module {
+	return &Module{client: c, wake: make(chan struct{}, 1), moved: true}
+}
+
+// Name implements fabric.Module.
+func (*Module) Name() string { return "routing" }
+
+// Wake implements fabric.Module: it signals when the worker's state changed, or the worker came or went.
+func (m *Module) Wake() <-chan struct{} { return m.wake }
+
+// Times of the module.
+const (
+	reconnectAfter = 100 * time.Millisecond
+	patience       = 3 * time.Second  // a worker that is away for less is only restarting: nothing is said of it
+	countEvery     = 30 * time.Second // how often numbers that move all the time go into conditions
+	callBound      = 10 * time.Second
+)
+
+// Run follows the events of the worker until ctx ends.
+func (m *Module) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		_ = m.client.Events(ctx, m.signal) // that the worker is away is seen, and told, by Reconcile
+		m.signal()
+		select {
+		case <-ctx.Done():
+		case <-time.After(reconnectAfter):
+		}
+	}
+}
+
+func (m *Module) signal() {
+	m.mu.Lock()
+	m.moved = true
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Reconcile implements fabric.Module. While it is not known yet what runs on the member, the worker goes on with what it has.
+func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, error) {
+	ctx, cancel := context.WithTimeout(ctx, callBound)
+	defer cancel()
+	plan, ready := bgp.Make(v)
+	err := m.learn(ctx)
+	if err == nil && ready {
+		err = m.send(ctx, fabric.Routing{
+			Member: v.Member, Revision: v.Desired.Revision,
+			Speaker: plan.Speaker, Peers: plan.Peers, Announcements: plan.Announcements,
+		})
+	}
+	switch {
+	case fabric.ReasonOf(err) != fabric.ReasonWorkerDown:
+		m.lost = time.Time{}
+	case m.lost.IsZero():
+		m.lost = time.Now()
+	}
+	report := fabric.Report{Facts: fabric.Facts{Routing: m.state}}
+	down := ""
+	if !m.lost.IsZero() {
+		report.Again = patience
+		if time.Since(m.lost) >= patience || m.state == nil {
+			down = err.Error()
+		}
+	}
+	report.Conditions = conditions(v, plan, m.steady(time.Now()), down)
+	return report, err
+}
+
+// learn reads the worker's state, unless it is known.
+func (m *Module) learn(ctx context.Context) error {
+	m.mu.Lock()
+	moved := m.moved
+	m.moved = false
+	m.mu.Unlock()
+	if !moved && m.state != nil {
+		return nil
+	}
+	state, err := m.client.State(ctx)
+	if err != nil {
+		m.mu.Lock()
+		m.moved = true
+		m.mu.Unlock()
+		return err
+	}
+	m.know(state)
+	return nil
+}
+
+func (m *Module) know(state fabric.RoutingState) {
+	if state.Worker.PID != m.worker.PID || !state.Worker.Started.Equal(m.worker.Started) {
+		m.sent = nil // another worker: whether its value from disk is ours is not known
+	}
+	m.worker, m.state = state.Worker, &state
+}
+
+// send gives the worker a value that it does not have.
+func (m *Module) send(ctx context.Context, r fabric.Routing) error {
+	same := r
+	same.Revision = 0
+	value, err := json.Marshal(same)
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(value, m.sent) {
+		return nil
+	}
+	state, err := m.client.Set(ctx, r)
+	if err != nil {
+		return err
+	}
+	m.know(state)
+	m.sent = value
+	return nil
+}
+
+// steady is the worker's state with sessions told in a way that changes only when something happened to them: a session that is down goes
+// through several states over and over, and counters move all the time.
+func (m *Module) steady(now time.Time) *fabric.RoutingState {
+	if m.state == nil {
+		return nil
+	}
+	s := *m.state
+	s.Peers = slices.Clone(s.Peers)
+	count := now.Sub(m.counted) >= countEvery
+	next := map[string]fabric.PeerState{}
+	for i := range s.Peers {
+		p := &s.Peers[i]
+		if !p.Established() {
+			p.State = "active"
+		}
+		old, ok := m.counters[p.Name]
+		if ok && !count && old.State == p.State && old.Since.Equal(p.Since) && old.Flaps == p.Flaps {
+			p.Sent, p.Received, p.LastError = old.Sent, old.Received, cmp.Or(old.LastError, p.LastError)
+		}
+		next[p.Name] = *p
+	}
+	if count {
+		m.counted = now
+	}
+	m.counters = next
+	return &s
+}
+
+// conditions says of each peer how its session is, and of each owner what is announced for it. down tells why the worker does not answer.
+func conditions(v fabric.View, plan bgp.Plan, state *fabric.RoutingState, down string) []fabric.Condition {
+	var all []fabric.Condition
+	sessions := map[string]fabric.PeerState{}
+	routes := map[fabric.Key][]fabric.RouteState{}
+	if state != nil {
+		for _, p := range state.Peers {
+			sessions[p.Name] = p
+		}
+		for _, r := range state.Routes {
+			routes[r.Owner] = append(routes[r.Owner], r)
+		}
+	}
+	for _, r := range plan.Refused {
+		routes[r.Owner] = append(routes[r.Owner], r)
+	}
+	for _, p := range v.Desired.Peers() {
+		if p.On(v.Member) {
+			all = append(all, sessionCondition(v, p, sessions, down))
+		}
+	}
+	owners := slices.SortedFunc(maps.Keys(routes), func(a, b fabric.Key) int { return cmp.Compare(a.String(), b.String()) })
+	for _, owner := range owners {
+		if c, ok := routesCondition(v, owner, routes[owner], down); ok {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.PeerState, down string) fabric.Condition {
+	c := fabric.Condition{Object: fabric.KeyOf(p), Type: fabric.ConditionSession, Observed: p.Revision}
+	session, known := sessions[p.Name]
+	switch {
+	case down != "":
+		c.Reason, c.Message = fabric.ReasonWorkerDown, down
+	case v.Desired.Cluster().ASN() == 0:
+		c.Reason, c.Message = fabric.ReasonNoASN, "the cluster has no AS number: set core.bgp_asn"
+	case !known:
+		c.Reason, c.Message = fabric.ReasonSessionDown, "the session is not set up yet"
+	case session.Established():
+		c.OK = true
+	default:
+		c.Reason, c.Message = fabric.ReasonSessionDown, cmp.Or(session.LastError, "no connection yet")
+	}
+	if known && down == "" {
+		c = c.WithData(session)
+	}
+	return c
+}
+
+// routesCondition is OK when everything that can be announced for an owner is.
+func routesCondition(v fabric.View, owner fabric.Key, routes []fabric.RouteState, down string) (fabric.Condition, bool) {
+	o, ok := v.Desired.Get(owner)
+	if !ok {
+		return fabric.Condition{}, false // the worker is about to be told
+	}
+	c := fabric.Condition{Object: owner, Type: fabric.ConditionRoutes, Observed: o.Head().Revision, OK: true}
+	slices.SortFunc(routes, func(a, b fabric.RouteState) int {
+		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()))
+	})
+	var messages []string
+	for _, r := range routes {
+		if r.Reason != "" {
+			c.OK, c.Reason = false, cmp.Or(c.Reason, r.Reason)
+			messages = append(messages, fmt.Sprintf("%s: %s", r.Prefix, r.Message))
+		}
+	}
+	c.Message = strings.Join(messages, "; ")
+	if down != "" {
+		c.OK, c.Reason, c.Message = false, fabric.ReasonWorkerDown, down
+	}
+	return c.WithData(routes), true
+}
