@@ -502,6 +502,9 @@ func TestEngineDemultiplexes(t *testing.T) {
 		}
 	}
 	e.set(epoch, nil)
+	for range 20 {
+		e.expire(e.next()) // all that was heard has to be told goodbye
+	}
 	if len(e.sessions)+len(e.byDiscr)+len(e.bySource)+len(e.queue)+h.paths != 0 {
 		t.Errorf("left behind: %v %v %v %d, %d paths", e.sessions, e.byDiscr, e.bySource, len(e.queue), h.paths)
 	}
