@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -156,7 +155,7 @@ var anycastColumns = []column[api.Anycast]{
 			case c.Healthy:
 				return where + ": healthy"
 			}
-			return where + ": " + cmp.Or(c.Message, c.Reason, "not healthy")
+			return where + ": " + why(c.Message, c.Reason)
 		})
 	}},
 	{"DESCRIPTION", func(s api.Anycast) string { return s.Description }},

@@ -228,11 +228,11 @@ func sessionColumns(now time.Time) []column[api.BGPSession] {
 			if s.Established() {
 				return ""
 			}
-			reasons := slices.DeleteFunc([]string{s.Message, s.LastError}, func(r string) bool { return r == "" })
-			if len(reasons) == 0 {
-				return s.Reason
+			lines := slices.DeleteFunc([]string{s.Message, s.LastError}, func(line string) bool { return line == "" })
+			if len(lines) == 0 {
+				return why("", s.Reason)
 			}
-			return strings.Join(slices.Compact(reasons), "\n")
+			return strings.Join(slices.Compact(lines), "\n")
 		}},
 	}
 }

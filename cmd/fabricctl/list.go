@@ -124,7 +124,11 @@ func parseFilters(cmd *cobra.Command, filters []string) (func(instance) bool, er
 	var all []func(instance) bool
 	for _, filter := range filters {
 		if key, want, ok := strings.Cut(filter, "="); ok {
-			all = append(all, func(i instance) bool { return strings.EqualFold(property(i, key), want) })
+			all = append(all, func(i instance) bool {
+				have := property(i, key)
+				// A list of services has what is one of them.
+				return strings.EqualFold(have, want) || key == "anycast" && slices.Contains(strings.Split(have, ","), want)
+			})
 			continue
 		}
 		whole, err := regexp.Compile("^(?:" + filter + ")$")

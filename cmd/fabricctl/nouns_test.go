@@ -84,26 +84,27 @@ web"
 `,
 		"list web1 -f compact -c nL":             "\nNAME   LOCATION\nweb10  n1\n",
 		"list location=n2 web.* -f compact -c n": "\nNAME\nweb2\n",
-		"list anycast=dns -f compact -c n":       "\nNAME\n",
+		"list anycast=dns -f compact -c n":       "\nNAME\nweb2\nweb10\n",
+		"list anycast=d -f compact -c n":         "\nNAME\n",
 		"list eb -f compact -c n":                "\nNAME\n",
 		"cluster list-tokens -f csv":             "\nn3,2026/01/02 03:04 UTC\n",
 		"bgp peer list -f csv":                   "\ntor1,192.0.2.254,65001,all,YES,1 of 3,\n",
-		"route list 203.0.113.53 -f csv":         "\n203.0.113.53/32,anycast,dns,n1,tor1,\"announced\nnot to tor2: session-down\"\n203.0.113.53/32,anycast,dns,n2,,no: dns2: connection refused\n",
+		"route list 203.0.113.53 -f csv":         "\n203.0.113.53/32,anycast,dns,n1,tor1,\"announced\nnot to tor2: the session is not established\"\n203.0.113.53/32,anycast,dns,n2,,no: dns2: connection refused\n",
 		"route list 10.1.0.77 -f compact": `
 PREFIX       KIND     OWNER  MEMBER  ANNOUNCED TO  STATE
 10.1.0.0/24  network  lan0   n1      tor1          announced
                                      tor2
-10.1.0.0/24  network  lan0   n2                    no: no-peer
+10.1.0.0/24  network  lan0   n2                    no: this member has no BGP peer
 10.1.0.0/24  network  lan0   n3                    unknown: member offline
 `,
 		"anycast list": `
-+------+---------------------+-----------------+---------+-----------------------------------+-------------+
-| NAME |      ADDRESSES      |      CHECK      | HEALTHY |              COPIES               | DESCRIPTION |
-+------+---------------------+-----------------+---------+-----------------------------------+-------------+
-| dns  | 203.0.113.53/32     | http:80/health  | 1 of 3  | dns1 on n1: healthy               |             |
-|      | 2001:db8:53::53/128 |                 |         | dns2 on n2: connection refused    |             |
-|      |                     |                 |         | dns3 on n3: unknown, member offline |             |
-+------+---------------------+-----------------+---------+-----------------------------------+-------------+
++------+---------------------+----------------+---------+-------------------------------------+-------------+
+| NAME |      ADDRESSES      |     CHECK      | HEALTHY |               COPIES                | DESCRIPTION |
++------+---------------------+----------------+---------+-------------------------------------+-------------+
+| dns  | 203.0.113.53/32     | http:80/health | 1 of 3  | dns1 on n1: healthy                 |             |
+|      | 2001:db8:53::53/128 |                |         | dns2 on n2: connection refused      |             |
+|      |                     |                |         | dns3 on n3: unknown, member offline |             |
++------+---------------------+----------------+---------+-------------------------------------+-------------+
 `,
 		"cluster list": `
 +------+------------------------+-----------------+----------------+---------+-------------------+

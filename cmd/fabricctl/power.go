@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
+	"net/http"
+	"net/url"
 	"slices"
-
-	"netfabric/fabric"
-	"netfabric/fabric/api"
 
 	incusapi "github.com/lxc/incus/v6/shared/api"
 	"github.com/spf13/cobra"
@@ -93,31 +91,14 @@ func (a *app) deleteCommand() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		ctx, client := cmd.Context(), a.client()
 		slices.Sort(names)
+		query := ""
+		if *force {
+			query = "?force=1"
+		}
 		return forEach(slices.Compact(names), func(name string) error {
-			if *force {
-				if err := forceStop(ctx, client, name); err != nil {
-					return err
-				}
-			}
-			op, err := client.DeleteInstance(ctx, name)
-			if *force && fabric.CodeOf(err) == fabric.CodeNotFound {
-				return nil // it was ephemeral: stopping it was the end of it
-			}
+			op, err := client.Send(ctx, http.MethodDelete, "/1.0/instances/"+url.PathEscape(name)+query, nil, "")
 			return a.finished(ctx, op, err)
 		})
 	}
 	return cmd
-}
-
-// forceStop stops an instance if it runs.
-func forceStop(ctx context.Context, client *api.Client, name string) error {
-	i, _, err := client.GetInstance(ctx, name)
-	if err != nil || !i.IsActive() {
-		return err
-	}
-	op, err := client.UpdateInstanceState(ctx, name, incusapi.InstanceStatePut{Action: "stop", Force: true, Timeout: -1})
-	if err != nil || op == nil {
-		return err
-	}
-	return op.Wait(ctx)
 }

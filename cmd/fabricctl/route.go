@@ -74,7 +74,7 @@ func routeState(r api.Route) string {
 	case r.Stale:
 		return "unknown: member offline"
 	case !r.Up:
-		return "no: " + cmp.Or(r.Message, r.Reason, "not known why")
+		return "no: " + why(r.Message, r.Reason)
 	}
 	var missing []string
 	announced := 0
@@ -83,14 +83,34 @@ func routeState(r api.Route) string {
 			announced++
 			continue
 		}
-		missing = append(missing, fmt.Sprintf("not to %s: %s", p.Peer, p.Reason))
+		missing = append(missing, fmt.Sprintf("not to %s: %s", p.Peer, why("", p.Reason)))
 	}
 	slices.Sort(missing)
 	switch {
 	case announced == 0:
-		return strings.Join(append([]string{"no: " + cmp.Or(r.Message, r.Reason, "announced to nobody")}, missing...), "\n")
+		return strings.Join(append([]string{"no: " + why(r.Message, r.Reason)}, missing...), "\n")
 	case len(missing) > 0:
 		return strings.Join(append([]string{"announced"}, missing...), "\n")
 	}
 	return "announced"
 }
+
+// reasons are the slugs of "why not" in words, for where there is no message.
+var reasons = map[string]string{
+	fabric.ReasonNoASN:           "the cluster has no core.bgp_asn",
+	fabric.ReasonNoPeer:          "this member has no BGP peer",
+	fabric.ReasonSessionDown:     "the session is not established",
+	fabric.ReasonNAT:             "the network is behind NAT",
+	fabric.ReasonNetworkDown:     "the network is not up on this member",
+	fabric.ReasonInstanceStopped: "the instance does not run",
+	fabric.ReasonNoAddress:       "the NIC has no address of this family",
+	fabric.ReasonNoCopy:          "no instance here is a copy of the service",
+	fabric.ReasonCheckPending:    "the check has not succeeded yet",
+	fabric.ReasonCheckFailed:     "the check failed",
+	fabric.ReasonLinkDown:        "the link of the copy is down",
+	fabric.ReasonProcessDead:     "the process of the copy is dead",
+	fabric.ReasonWorkerDown:      "the routing worker does not answer",
+}
+
+// why is a message, or else a slug in words.
+func why(message, slug string) string { return cmp.Or(message, reasons[slug], slug, "not known why") }

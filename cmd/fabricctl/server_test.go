@@ -1,0 +1,525 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"netfabric/fabric"
+	"netfabric/fabric/api"
+	"netfabric/fabric/fabrictest"
+)
+
+// world is a cluster of one member: the real API on an in-memory store, and a host that does as it is told.
+type world struct {
+	call
+	store *fabrictest.Memory
+
+	mu     sync.Mutex
+	formed bool
+	files  map[string][]byte // images by fingerprint
+	exec   func(fabric.ExecRequest) int
+}
+
+// newWorld starts a world. It has no cluster until somebody forms one.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{store: fabrictest.NewMemory(), files: map[string][]byte{}}
+	w.socket = filepath.Join(shortDir(t), "socket")
+	s := api.NewServer(api.Options{
+		Store: w.store, Cluster: w, Instances: w, Images: w, Version: "1.2.3", Log: slog.New(slog.DiscardHandler),
+		Place:   func(*fabric.Snapshot, *fabric.Instance, string) (string, error) { return "n1", nil },
+		Remote:  func(string) (*api.Client, error) { return nil, errors.New("there is one member only") },
+		Routing: func() *fabric.RoutingState { return nil },
+	})
+	l, err := net.Listen("unix", w.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := s.HTTPServer()
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	all.Go(func() { server.Serve(l) })
+	all.Go(func() { w.host(ctx) })
+	t.Cleanup(func() { cancel(); s.Close(); server.Close(); all.Wait() })
+	return w
+}
+
+// host does what a member does: it makes instances what they are wanted to be, and says so.
+func (w *world) host(ctx context.Context) {
+	changed, end := w.store.Subscribe()
+	defer end()
+	for {
+		var all []fabric.Condition
+		for _, i := range w.store.Snapshot().Instances() {
+			if i.Deleting {
+				w.store.Apply(ctx, func(tx *fabric.Tx) error { return tx.Delete(fabric.KeyOf(i)) })
+				continue
+			}
+			state := fabric.InstanceState{Status: fabric.InstanceStopped, Boots: i.Boots, Root: true}
+			if i.Power == fabric.PowerRunning {
+				state.Status, state.PID = fabric.InstanceRunning, 4711
+				for _, n := range i.NICs {
+					state.NICs = append(state.NICs, fabric.NICFact{Device: n.Device, Network: n.Network, Inside: "eth0", MAC: n.MAC, Addresses: n.Addresses})
+				}
+			}
+			c := fabric.Condition{Object: fabric.KeyOf(i), Member: "n1", Type: fabric.ConditionInstance, OK: true, Observed: i.Revision}
+			all = append(all, c.WithData(state))
+		}
+		w.store.Report(ctx, "n1", all)
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+func (w *world) Status() fabric.ClusterStatus {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.formed {
+		return fabric.ClusterStatus{}
+	}
+	return fabric.ClusterStatus{Bootstrapped: true, Self: "n1", Leader: "n1", Quorum: true, Members: []fabric.MemberStatus{
+		{Name: "n1", Address: "192.0.2.1:8443", Role: "voter", Leader: true, Online: true},
+	}}
+}
+
+func (w *world) Bootstrap(ctx context.Context, name, address string) error {
+	certificate := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte(name)}))
+	_, err := w.store.Apply(ctx, func(tx *fabric.Tx) error {
+		for _, o := range []fabric.Object{
+			&fabric.Cluster{Header: fabric.Header{Name: fabric.ClusterName}},
+			&fabric.Member{Header: fabric.Header{Name: name}, Address: address, Certificate: certificate, NodeID: 1},
+			&fabric.Profile{Header: fabric.Header{Name: "default"}},
+		} {
+			if err := tx.Put(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.formed = err == nil
+	return err
+}
+
+func (w *world) AddToken(ctx context.Context, name string) (string, error) {
+	return w.token(ctx, fabric.TokenJoin, name)
+}
+
+func (w *world) AddClientToken(ctx context.Context, label string) (string, error) {
+	return w.token(ctx, fabric.TokenClient, label)
+}
+
+func (w *world) token(ctx context.Context, use, name string) (string, error) {
+	secret, expires := "secret of "+name, time.Now().Add(time.Hour).UTC()
+	t := &fabric.Token{Header: fabric.Header{Name: use + "-" + name}, Use: use, For: name, Hash: fabric.HashSecret(secret), Expires: expires}
+	if _, err := w.store.Apply(ctx, func(tx *fabric.Tx) error { return tx.Put(t) }); err != nil {
+		return "", err
+	}
+	data, err := json.Marshal(map[string]any{"server_name": name, "client_name": name, "fingerprint": "f", "addresses": []string{"192.0.2.1:8443"}, "secret": secret, "expires_at": expires})
+	return base64.StdEncoding.EncodeToString(data), err
+}
+
+func (w *world) Join(context.Context, string, string) error { return errors.New("nobody joins here") }
+
+func (w *world) Remove(_ context.Context, name string, force bool) error {
+	return fabric.Conflictf("last-member", "member %q is the last one", name)
+}
+
+func (w *world) CertificatePEM() string                       { return "" }
+func (w *world) MemberOf(*tls.ConnectionState) (string, bool) { return "", false }
+func (w *world) Log(instance string) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader("log of " + instance + "\n")), nil
+}
+func (w *world) Open(fingerprint string) ([]fabric.ImageFile, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	data, ok := w.files[fingerprint]
+	if !ok {
+		return nil, fabric.NotFoundf("no files of %s", fingerprint)
+	}
+	return []fabric.ImageFile{{Name: "unified", Size: int64(len(data)), Body: io.NopCloser(bytes.NewReader(data))}}, nil
+}
+
+func (w *world) Import(_ context.Context, files []fabric.ImageFile) (*fabric.Image, error) {
+	var data []byte
+	for _, f := range files {
+		part, err := io.ReadAll(f.Body)
+		if err != nil {
+			return nil, err
+		}
+		data = append(data, part...)
+	}
+	sum := sha256.Sum256(data)
+	name := hex.EncodeToString(sum[:])
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.files[name] = data
+	return &fabric.Image{Header: fabric.Header{Name: name}, Size: int64(len(data)), Type: "container", Architecture: "x86_64", Split: len(files) == 2}, nil
+}
+
+// Exec runs what the test wants to run, or says what it was asked.
+func (w *world) Exec(ctx context.Context, instance string, r fabric.ExecRequest) (int, error) {
+	w.mu.Lock()
+	run := w.exec
+	w.mu.Unlock()
+	return run(r), nil
+}
+
+// must runs a command line that has to succeed and gives what it printed.
+func (w *world) must(t *testing.T, line string) string {
+	t.Helper()
+	args, err := words(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := w.run(t, args...)
+	if got.status != 0 || got.err != "" {
+		t.Fatalf("%s: %+v", line, got)
+	}
+	return got.out
+}
+
+// formed starts a world with a cluster, a network, a pool and an image.
+func formed(t *testing.T) *world {
+	w := newWorld(t)
+	w.must(t, "cluster bootstrap n1 --address 192.0.2.1")
+	w.must(t, "network create lan0 ipv4.address=10.1.0.1/24 ipv6.address=none")
+	w.must(t, "storage create local dir")
+	tarball := filepath.Join(t.TempDir(), "alpine.tar")
+	if err := os.WriteFile(tarball, []byte("an image"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, "image import "+tarball+" --alias alpine")
+	return w
+}
+
+func TestNoCluster(t *testing.T) {
+	w := newWorld(t)
+	got := w.run(t, "list")
+	if got.status != 1 || !strings.HasPrefix(got.err, "Error: this daemon is in no cluster yet; form one with") || strings.Count(got.err, "\n") != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A transcript of a cluster's life, as a user sees it.
+func TestTranscript(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "alpine.tar"), []byte("an image"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	for _, step := range []struct{ line, want string }{
+		{"cluster bootstrap n1 --address 192.0.2.1:8443", "Cluster formed, its first member is n1\n"},
+		{"version", "Client version: unknown\nServer version: 1.2.3\n"},
+		{"config set core.bgp_asn=65000 user.owner=alice", ""},
+		{"config set core.bgp_asn 65001", ""},
+		{"config get core.bgp_asn", "65001\n"},
+		{"config unset user.owner", ""},
+		{"config get user.owner", "\n"},
+		{"network create lan0 ipv4.address=10.1.0.1/24 ipv6.address=none", "Network lan0 created\n"},
+		{"network set lan0 ipv4.nat=true", ""},
+		{"network get lan0 ipv4.nat", "true\n"},
+		{"network unset lan0 ipv4.nat", ""},
+		{"network list -f csv", "lan0,bridge,YES,10.1.0.1/24,none,,0,CREATED\n"},
+		{"storage create local dir", "Storage pool local created\n"},
+		{"profile create web user.role=web", "Profile web created\n"},
+		{"profile device add default root disk path=/ pool=local", "Device root added to default\n"},
+		{"profile device add default eth0 nic network=lan0", "Device eth0 added to default\n"},
+		{"profile device list default", "eth0\nroot\n"},
+		{"image import alpine.tar --alias alpine description=Alpine", "Image imported with fingerprint: FP\n"},
+		{"image list -f csv", "alpine,FP,no,Alpine,x86_64,CONTAINER,8B,DATE\n"},
+		{"image alias create stable alpine", ""},
+		{"image alias list -f csv", "alpine,FP,CONTAINER,\nstable,FP,CONTAINER,\n"},
+		{"image export alpine out.tar", "Image written to out.tar\n"},
+		{"anycast create dns 203.0.113.53 2001:db8:53::53/128 --check tcp:53 --interval 500ms", "Anycast service dns created\n"},
+		{"bgp peer add tor1 192.0.2.254 65010 --members n1 --hold-time 3", "BGP peer tor1 added\n"},
+		{"bgp peer list -f csv", "tor1,192.0.2.254,65010,n1,NO,0 of 1,\n"},
+		{"launch alpine dns1 -c anycast=dns", "Instance dns1 started on n1\n"},
+		{"init alpine web1 -p default -p web -d eth0,ipv4.address=10.1.0.80", "Instance web1 created on n1\n"},
+		{"list -c ns4L -f csv", "dns1,RUNNING,10.1.0.2 (eth0),n1\nweb1,STOPPED,,n1\n"},
+		{"network list-leases lan0 -f csv -q", "LEASES"},
+		{"config set web1 limits.memory=256MiB user.x=y", ""},
+		{"config get web1 limits.memory", "256MiB\n"},
+		{"config get web1 user.role --expanded", "web\n"},
+		{"config device add web1 eth1 nic network=lan0", "Device eth1 added to web1\n"},
+		{"config device get web1 eth1 network", "lan0\n"},
+		{"config device remove web1 eth1", "Device eth1 removed from web1\n"},
+		{"profile remove web1 web", "Profile web removed from web1\n"},
+		{"profile delete web", "Profile web deleted\n"},
+		{"start --all", ""},
+		{"restart web1", ""},
+		{"list status=running -c n -f csv", "dns1\nweb1\n"},
+		{"stop web1 dns1", ""},
+		{"delete web1 dns1", ""},
+		{"list -f json", "[]\n"},
+		{"launch alpine e1 -e", "Instance e1 started on n1\n"},
+		{"delete -f e1", ""},
+		{"anycast delete dns", "Anycast service dns deleted\n"},
+		{"bgp peer remove tor1", "BGP peer tor1 removed\n"},
+		{"image delete alpine", ""},
+		{"profile device remove default root eth0", "Device root removed from default\nDevice eth0 removed from default\n"},
+		{"storage delete local", "Storage pool local deleted\n"},
+		{"network delete lan0", "Network lan0 deleted\n"},
+		{"cluster set n1 scheduler.instance=manual", ""},
+		{"cluster get n1 scheduler.instance", "manual\n"},
+		{"cluster list -f csv", "MEMBER"},
+	} {
+		got := w.must(t, step.line)
+		fingerprint := fmt.Sprintf("%x", sha256.Sum256([]byte("an image")))
+		want := step.want
+		switch {
+		case strings.Contains(want, "FP"):
+			got = strings.NewReplacer(fingerprint, "FP", short(fingerprint), "FP").Replace(got)
+			if strings.Contains(want, "DATE") {
+				got = got[:strings.LastIndex(got, ",")] + ",DATE\n"
+			}
+		case want == "LEASES":
+			if !strings.Contains(got, "10.1.0.2,") || !strings.Contains(got, "10.1.0.80,") {
+				t.Errorf("%s: %q", step.line, got)
+			}
+			continue
+		case want == "MEMBER":
+			if !strings.HasPrefix(got, "n1,https://192.0.2.1:8443,") || !strings.Contains(got, ",ONLINE,") {
+				t.Errorf("%s: %q", step.line, got)
+			}
+			continue
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", step.line, got, want)
+		}
+	}
+	if data, err := os.ReadFile("out.tar"); err != nil || string(data) != "an image" {
+		t.Errorf("exported %q %v", data, err)
+	}
+}
+
+func TestTokens(t *testing.T) {
+	w := formed(t)
+	token := w.must(t, "cluster add n2")
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(token, "\n"))
+	if err != nil || !strings.Contains(string(raw), `"server_name":"n2"`) || !strings.Contains(string(raw), "secret of n2") {
+		t.Errorf("token %q: %s %v", token, raw, err)
+	}
+	w.must(t, "config trust add laptop")
+	if got := w.must(t, "cluster list-tokens -f csv"); !strings.HasPrefix(got, "n2,") || strings.Count(got, "\n") != 1 {
+		t.Errorf("%q", got)
+	}
+	if got := w.must(t, "cluster revoke-token n2"); got != "Token of member n2 revoked\n" {
+		t.Errorf("%q", got)
+	}
+	if got := w.must(t, "cluster list-tokens -f csv"); got != "" {
+		t.Errorf("%q is left", got)
+	}
+}
+
+// What show prints is what edit takes, for everything that can be edited.
+func TestShowEdit(t *testing.T) {
+	w := formed(t)
+	w.must(t, "anycast create dns 203.0.113.53 --check http:80/health")
+	w.must(t, "bgp peer add tor1 192.0.2.254 65010")
+	w.must(t, "init alpine web1 -s local")
+	for _, c := range []struct {
+		edit, object, text string
+	}{
+		{"network edit lan0", "network/lan0", "description: new\nconfig: {ipv4.address: 10.1.0.1/24, ipv6.address: none, bridge.mtu: 1400}"},
+		{"storage edit local", "pool/local", "description: new\nconfig: {user.a: 1.10}"},
+		{"profile edit default", "profile/default", "description: new\nconfig: {user.a: 2026-01-01}\ndevices: {root: {type: disk, path: /, pool: local}}"},
+		{"anycast edit dns", "anycast/dns", "addresses: [203.0.113.54/32]\ncheck: {type: process}"},
+		{"bgp peer edit tor1", "peer/tor1", "address: 192.0.2.253\nasn: 65011\npassword: secret\nmembers: [n1]"},
+		{"config edit web1", "instance/web1", "description: new\nconfig: {user.a: true}\ndevices: {root: {type: disk, path: /, pool: local}}\nprofiles: [default]"},
+		{"cluster edit n1", "member/n1", "failure_domain: b\ndescription: new"},
+		{"config edit", "cluster/cluster", "config: {core.bgp_asn: 65000}"},
+	} {
+		key, err := fabric.ParseKey(c.object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, _ := w.store.Snapshot().Get(key)
+		edited := w.call
+		edited.stdin = strings.NewReader(c.text)
+		if got := edited.run(t, strings.Fields(c.edit)...); got != (result{}) {
+			t.Errorf("%s: %+v", c.edit, got)
+			continue
+		}
+		after, _ := w.store.Snapshot().Get(key)
+		if changed := before.Head().Revision != after.Head().Revision; !changed {
+			t.Errorf("%s changed nothing", c.edit)
+		}
+	}
+	s := w.store.Snapshot()
+	if p, _ := s.Peer("tor1"); p.Password != "secret" || p.ASN != 65011 || p.Address != netip.MustParseAddr("192.0.2.253") {
+		t.Errorf("peer %+v", p)
+	}
+	if p, _ := s.Pool("local"); p.Config["user.a"] != "1.10" {
+		t.Errorf("pool %+v", p)
+	}
+	if p, _ := s.Profile("default"); p.Config["user.a"] != "2026-01-01" {
+		t.Errorf("profile %+v", p)
+	}
+	if i, _ := s.Instance("web1"); i.Config["user.a"] != "true" {
+		t.Errorf("instance %+v", i)
+	}
+	if out := w.must(t, "bgp peer show tor1"); strings.Contains(out, "secret") || !strings.Contains(out, "has_password: true") {
+		t.Errorf("peer is shown as\n%s", out)
+	}
+}
+
+func TestExec(t *testing.T) {
+	w := formed(t)
+	w.must(t, "launch alpine web1 -s local")
+	w.exec = func(r fabric.ExecRequest) int {
+		in, _ := io.ReadAll(r.Stdin)
+		fmt.Fprintf(r.Stdout, "%q %v %s %d:%d %v in=%q\n", r.Command, r.Environment, r.Cwd, r.UID, r.GID, r.Terminal, in)
+		fmt.Fprint(r.Stderr, "oops\n")
+		return 7
+	}
+	c := w.call
+	c.stdin = strings.NewReader("hello")
+	got := c.run(t, "exec", "web1", "--env", "A=b c", "--cwd", "/tmp", "--user", "1000", "--group", "100", "--", "ls", "-l", "a b")
+	want := result{7, `["ls" "-l" "a b"] map[A:b c] /tmp 1000:100 false in="hello"` + "\n", "oops\n"}
+	if got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	c.stdin = strings.NewReader("hello")
+	got = c.run(t, "exec", "-n", "web1", "true")
+	if want := (result{7, `["true"] map[]  0:0 false in=""` + "\n", "oops\n"}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	w.must(t, "stop -f web1")
+	if got := w.run(t, "exec", "web1", "--", "true"); got.status != 1 || !strings.HasPrefix(got.err, "Error: ") || strings.Count(got.err, "\n") != 1 {
+		t.Errorf("exec in a stopped instance: %+v", got)
+	}
+}
+
+// On a terminal the command gets every key, and the size of the window as it changes.
+func TestExecTerminal(t *testing.T) {
+	w := formed(t)
+	w.must(t, "launch alpine web1 -s local")
+	keys, tty := pty(t)
+	if _, err := raw(tty); err != nil { // so that what is typed before the program is ready stays as it is
+		t.Fatal(err)
+	}
+	typed := make(chan string, 1)
+	w.exec = func(r fabric.ExecRequest) int {
+		buf := make([]byte, 3)
+		io.ReadFull(r.Stdin, buf)
+		typed <- fmt.Sprintf("%q terminal=%v TERM=%s", buf, r.Terminal, r.Environment["TERM"])
+		io.WriteString(r.Stdout, "bye\r\n")
+		return 0
+	}
+	c := w.call
+	c.stdin, c.env = tty, map[string]string{"TERM": "vt220"}
+	io.WriteString(keys, "a\x03\r")
+	got := c.run(t, "exec", "-t", "web1", "--", "sh")
+	if got != (result{0, "bye\r\n", ""}) {
+		t.Errorf("%+v", got)
+	}
+	if got, want := <-typed, `"a\x03\r" terminal=true TERM=vt220`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestMonitor(t *testing.T) {
+	w := formed(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r, out := io.Pipe()
+	a := &app{ctx: ctx, in: strings.NewReader(""), out: out, err: io.Discard, env: func(k string) string { return map[string]string{"FABRIC_SOCKET": w.socket}[k] }}
+	status := make(chan int, 1)
+	go func() { status <- a.run([]string{"monitor", "--type", "lifecycle", "--pretty"}); out.Close() }()
+	lines := make(chan string, 100)
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := r.Read(buf)
+			if err != nil {
+				close(lines)
+				return
+			}
+			lines <- string(buf[:n])
+		}
+	}()
+	// The subscription may take a moment: make events until one arrives.
+	var seen []string
+	for n := 0; len(seen) == 0; n++ {
+		w.must(t, fmt.Sprintf("profile create p%d", n))
+		select {
+		case l := <-lines:
+			seen = append(seen, l)
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal("no event came")
+		}
+	}
+	if l := seen[0]; !strings.Contains(l, "lifecycle [n1] profile-created /1.0/profiles/p") || strings.Count(l, "\n") != 1 {
+		t.Errorf("event is %q", l)
+	}
+	cancel()
+	if s := <-status; s != 0 {
+		t.Errorf("status %d after Ctrl-C", s)
+	}
+}
+
+func TestQuery(t *testing.T) {
+	w := formed(t)
+	if got := w.must(t, "query /1.0/networks"); got != "[\n  \"/1.0/networks/lan0\"\n]\n" {
+		t.Errorf("%q", got)
+	}
+	w.must(t, `query -X PATCH -d '{"config": {"user.owner": "bob"}}' /1.0`)
+	if got := w.must(t, "config get user.owner"); got != "bob\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Every list and show has every format.
+func TestEveryFormat(t *testing.T) {
+	w := formed(t)
+	w.must(t, "anycast create dns 203.0.113.53")
+	w.must(t, "bgp peer add tor1 192.0.2.254 65010")
+	w.must(t, "launch alpine web1 -s local -n lan0 -c anycast=dns")
+	for _, line := range []string{
+		"list", "info web1", "info", "config show", "config show web1", "config keys", "config trust list", "config device show web1", "image list", "image show alpine",
+		"image alias list", "network list", "network show lan0", "network list-leases lan0", "storage list", "storage show local",
+		"storage volume list local", "profile list", "profile show default", "profile device show default", "cluster list", "cluster show n1", "cluster list-tokens",
+		"operation list", "bgp peer list", "bgp peer show tor1", "bgp summary", "anycast list", "anycast show dns", "route list",
+	} {
+		for _, f := range formats {
+			out := w.must(t, line+" -f "+f)
+			var v any
+			if f == "json" && json.Unmarshal([]byte(out), &v) != nil {
+				t.Errorf("%s is no JSON: %s", line, out)
+			}
+			if !strings.HasSuffix(cmp.Or(out, "\n"), "\n") {
+				t.Errorf("%s -f %s does not end its last line: %q", line, f, out)
+			}
+		}
+	}
+	if !slices.Contains(strings.Fields(w.must(t, "info web1 --show-log")), "log") {
+		t.Error("the log is not shown")
+	}
+}
