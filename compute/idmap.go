@@ -2,6 +2,7 @@ package compute
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -102,9 +103,9 @@ func (m IDMap) inside(uid, gid int) (int, int, bool) {
 const capabilityAttribute = "security.capability"
 
 // reown moves a tree from one id map to another. It may be repeated after it was interrupted: what is moved already stays.
-func reown(root string, from, to IDMap) error {
+func reown(ctx context.Context, root string, from, to IDMap) error {
 	return filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
+		if err := errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
 		var s unix.Stat_t

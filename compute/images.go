@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"time"
 
@@ -242,15 +241,4 @@ func (s *Images) Unpack(ctx context.Context, fingerprint, root string, ids IDMap
 		return fmt.Errorf("unpack image %.12s: %w", fingerprint, err)
 	}
 	return nil
-}
-
-// Architecture is this member's, in the words of images.
-func Architecture() string {
-	switch runtime.GOARCH {
-	case "amd64":
-		return "x86_64"
-	case "arm64":
-		return "aarch64"
-	}
-	return runtime.GOARCH
 }
