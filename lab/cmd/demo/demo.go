@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"netfabric/compute/busyboximage"
 	"netfabric/lab"
 	"netfabric/lab/probe"
 )
@@ -372,7 +373,7 @@ func buildImage(file string) error {
 		return err
 	}
 	defer f.Close()
-	if err := writeImage(f); err != nil {
+	if err := busyboximage.Build(f, busyboximage.Options{HTTP: true, Echo: true}); err != nil {
 		return fmt.Errorf("build image %s: %w", file, err)
 	}
 	return f.Close()

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"netfabric/cluster"
+	"netfabric/compute"
+	"netfabric/compute/lxc"
+	"netfabric/fabric"
+	"netfabric/fabric/agent"
+	"netfabric/fabric/api"
+	"netfabric/fabric/bridge"
+	"netfabric/fabric/router"
+	"netfabric/storage"
+	"netfabric/storage/dir"
+)
+
+// daemon is the parts of a member, wired.
+type daemon struct {
+	options
+	log    *slog.Logger
+	events *api.Hub
+	node   *cluster.Node
+	images *compute.Images
+	server *api.Server
+
+	pools   *storage.Module
+	bridges *bridge.Module
+	compute *compute.Module
+	routing *router.Module
+
+	agent atomic.Pointer[agent.Agent] // nil until this host is a member
+}
+
+func run(ctx context.Context, o options) error {
+	d := &daemon{options: o, events: api.NewHub()}
+	d.log = slog.New(d.events.LogHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: o.level})))
+	if err := os.MkdirAll(o.dir, 0o711); err != nil { // unprivileged containers pass through it
+		return err
+	}
+	initial, err := agent.LoadSnapshot(d.saved())
+	if err != nil {
+		d.log.Error("the last good snapshot can't be read: without quorum nothing will be started", "error", err)
+		initial = nil
+	}
+	if d.node, err = cluster.Open(ctx, cluster.Options{Dir: filepath.Join(o.dir, "database"), Initial: initial, Logger: d.log}); err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	if err := d.build(); err != nil {
+		return err
+	}
+	return d.serve(ctx)
+}
+
+func (d *daemon) saved() string { return filepath.Join(d.dir, "snapshot.json") }
+
+// build makes the modules and the API server.
+func (d *daemon) build() error {
+	runtime, err := lxc.New(lxc.Options{Dir: filepath.Join(d.dir, "containers"), Helper: d.self, Log: d.log})
+	if err != nil {
+		return fmt.Errorf("prepare for containers: %w", err)
+	}
+	d.images = compute.NewImages(filepath.Join(d.dir, "images"))
+	d.pools = storage.NewModule(d.dir, map[string]storage.Driver{"dir": dir.Driver{}}, d.log)
+	d.bridges = bridge.New(d.log)
+	d.compute = compute.NewModule(compute.Options{
+		Dir: filepath.Join(d.dir, "instances"), Images: d.images, Pools: d.pools, Fetcher: fetcher{d}, Runtime: runtime, Log: d.log,
+	})
+	d.routing = router.NewModule(router.NewClient(d.routerSocket()))
+	d.server = api.NewServer(api.Options{
+		Store:     d.node.Store(),
+		Reports:   d.reports,
+		Cluster:   membership{d.node},
+		Place:     d.place,
+		Instances: d.compute,
+		Images:    d.images,
+		Remote:    d.remote,
+		Routing:   func() *fabric.RoutingState { return d.facts().Routing },
+		Events:    d.events,
+		Version:   version,
+		Log:       d.log,
+	})
+	return nil
+}
+
+func (d *daemon) routerSocket() string { return filepath.Join(d.dir, "router.socket") }
+
+// serve runs everything until ctx ends, then stops it in the order in which it depends on each other. Instances and the routing worker go on.
+func (d *daemon) serve(ctx context.Context) error {
+	socket, err := d.listen()
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/internal/", d.node.InternalHandler())
+	mux.Handle("/", d.server.Handler())
+	remote := d.server.HTTPServer()
+	remote.Handler = mux
+	local := d.server.HTTPServer()
+
+	failed := make(chan error, 3)
+	for _, s := range []struct {
+		server   *http.Server
+		listener net.Listener
+	}{{local, socket}, {remote, d.node.HTTPListener()}} {
+		go func() {
+			if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve the API on %s: %w", s.listener.Addr(), err)
+			}
+		}()
+	}
+	work, stop := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	if d.router != "" {
+		supervisor := router.Supervisor{Path: d.router, Socket: d.routerSocket(), State: filepath.Join(d.dir, "router"), Log: d.log}
+		group.Go(func() {
+			if err := supervisor.Run(work); err != nil && work.Err() == nil {
+				failed <- fmt.Errorf("keep the routing worker running: %w", err)
+			}
+		})
+	}
+	group.Go(func() { d.reconcile(work) })
+	d.log.Info("ready", "socket", d.socket, "member", d.node.Name(), "version", version)
+
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	d.log.Info("stopping; instances and routes go on")
+	stop()
+	group.Wait()
+	d.server.Close()
+	end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return errors.Join(err, local.Shutdown(end), remote.Shutdown(end), d.node.Close(end))
+}
+
+// listen opens the unix socket. One that a crashed daemon left is replaced; one that is answered belongs to another daemon.
+func (d *daemon) listen() (net.Listener, error) {
+	if conn, err := net.DialTimeout("unix", d.socket, time.Second); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("another daemon answers on %s", d.socket)
+	}
+	if err := os.Remove(d.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", d.socket)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.Chmod(d.socket, 0o660), os.Chown(d.socket, 0, max(d.gid, 0))); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// reconcile runs the modules as soon as this host is a member.
+func (d *daemon) reconcile(ctx context.Context) {
+	signal, stop := d.node.Store().Subscribe()
+	defer stop()
+	for d.node.Name() == "" || !d.node.Status().Bootstrapped {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signal:
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	a := agent.New(agent.Options{
+		Member:  d.node.Name(),
+		Store:   d.node.Store(),
+		Modules: []fabric.Module{d.pools, d.bridges, d.compute, d.routing},
+		Saved:   d.saved(),
+		Log:     d.log,
+	})
+	d.agent.Store(a)
+	a.Run(ctx)
+}
+
+func (d *daemon) reports() *fabric.Reports {
+	if a := d.agent.Load(); a != nil {
+		return a.Reports()
+	}
+	return d.node.Store().Reports()
+}
+
+func (d *daemon) facts() fabric.Facts {
+	if a := d.agent.Load(); a != nil {
+		return a.Facts()
+	}
+	return fabric.Facts{}
+}
+
+func (d *daemon) place(s *fabric.Snapshot, i *fabric.Instance, target string) (string, error) {
+	online := map[string]bool{}
+	for _, m := range d.node.Status().Members {
+		online[m.Name] = m.Online
+	}
+	return compute.Place(s, func(member string) bool { return online[member] }, i, target)
+}
+
+// remote is a client for the API of another member, with this member's certificate.
+func (d *daemon) remote(member string) (*api.Client, error) {
+	client, base, err := d.node.HTTPClient(member)
+	if err != nil {
+		return nil, err
+	}
+	return api.NewClient(client, base), nil
+}
+
+// membership adds to a new cluster what every cluster has.
+type membership struct{ *cluster.Node }
+
+// Bootstrap implements api.Cluster.
+func (m membership) Bootstrap(ctx context.Context, name, address string) error {
+	if err := m.Node.Bootstrap(ctx, name, address); err != nil {
+		return err
+	}
+	_, err := m.Store().Apply(ctx, func(tx *fabric.Tx) error {
+		if _, ok := tx.Snapshot().Profile("default"); ok {
+			return nil
+		}
+		return tx.Put(&fabric.Profile{
+			Header:      fabric.Header{Name: "default"},
+			Description: "What an instance gets that names no profile",
+			Config:      fabric.Config{}, Devices: fabric.Devices{},
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("write the default profile: %w", err)
+	}
+	return nil
+}
