@@ -2,13 +2,13 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/gorilla/websocket"
 	incusapi "github.com/lxc/incus/v6/shared/api"
@@ -17,10 +17,8 @@ import (
 )
 
 // Exec runs a command in an instance, wherever that is, and returns its exit status. It returns when the command has ended and its output
-// has been written; a read from r.Stdin that goes on then is left behind.
+// has been written; a read from r.Stdin that goes on then is left behind. The command is ended when ctx ends.
 func (c *Client) Exec(ctx context.Context, instance string, r fabric.ExecRequest) (int, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	op, err := c.Send(ctx, http.MethodPost, "/1.0/instances/"+seg(instance)+"/exec", incusapi.InstanceExecPost{
 		Command: r.Command, Environment: r.Environment, Cwd: r.Cwd, User: r.UID, Group: r.GID,
 		WaitForWS: true, Interactive: r.Terminal, Width: r.Width, Height: r.Height,
@@ -28,25 +26,33 @@ func (c *Client) Exec(ctx context.Context, instance string, r fabric.ExecRequest
 	if err != nil {
 		return -1, err
 	}
-	fds, _ := op.Metadata["fds"].(map[string]any)
-	conns := map[string]*websocket.Conn{}
+	status, err := c.runExec(ctx, op, instance, r)
+	if err != nil && !op.StatusCode.IsFinal() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		op.Cancel(ctx) // it may have ended meanwhile: err says more
+		return status, err
+	}
+	return status, err
+}
+
+func (c *Client) runExec(ctx context.Context, op *Operation, instance string, r fabric.ExecRequest) (int, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conns, err := c.execConns(ctx, op, instance, r.Terminal)
 	defer func() {
 		for _, conn := range conns {
 			conn.Close()
 		}
 	}()
-	for fd, secret := range fds {
-		s, _ := secret.(string)
-		conn, err := c.websocket(ctx, "/1.0/operations/"+seg(op.ID)+"/websocket?secret="+url.QueryEscape(s))
-		if err != nil {
-			return -1, err
+	if err != nil {
+		return -1, err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		for _, conn := range conns {
+			conn.Close()
 		}
-		conns[fd] = conn
-	}
-	if conns["0"] == nil || conns["control"] == nil || !r.Terminal && (conns["1"] == nil || conns["2"] == nil) {
-		return -1, fabric.Errorf(fabric.CodeInternal, "bad-answer", "exec in %q: %s gave no streams", instance, c.where)
-	}
-	stop := context.AfterFunc(ctx, func() { conns["control"].Close() })
+	})
 	defer stop()
 	go sendControls(ctx, conns["control"], r.Control)
 	go discard(conns["control"])
@@ -63,8 +69,7 @@ func (c *Client) Exec(ctx context.Context, instance string, r fabric.ExecRequest
 		receive("1", r.Stdout)
 		receive("2", r.Stderr)
 	}
-	err = op.Wait(ctx)
-	if err != nil {
+	if err := op.Wait(ctx); err != nil {
 		return -1, err
 	}
 	output.Wait()
@@ -73,6 +78,28 @@ func (c *Client) Exec(ctx context.Context, instance string, r fabric.ExecRequest
 		return -1, fabric.Errorf(fabric.CodeInternal, "bad-answer", "exec in %q: %s gave no exit status", instance, c.where)
 	}
 	return int(status), nil
+}
+
+// execConns opens the streams of an exec. Control comes first: the command starts when the others are there, and may be over at once.
+func (c *Client) execConns(ctx context.Context, op *Operation, instance string, terminal bool) (map[string]*websocket.Conn, error) {
+	names := []string{"control", "0", "1", "2"}
+	if terminal {
+		names = names[:2]
+	}
+	secrets, _ := op.Metadata["fds"].(map[string]any)
+	conns := map[string]*websocket.Conn{}
+	for _, name := range names {
+		secret, ok := secrets[name].(string)
+		if !ok {
+			return conns, fabric.Errorf(fabric.CodeInternal, "bad-answer", "exec in %q: %s gave no stream %q", instance, c.where, name)
+		}
+		conn, err := c.websocket(ctx, "/1.0/operations/"+seg(op.ID)+"/websocket?secret="+url.QueryEscape(secret))
+		if err != nil {
+			return conns, err
+		}
+		conns[name] = conn
+	}
+	return conns, nil
 }
 
 // sendStream copies what is read to a websocket, and an empty text message at the end of it: so the dialect says that a stream has ended.
@@ -126,7 +153,7 @@ func sendControls(ctx context.Context, conn *websocket.Conn, controls <-chan fab
 		case <-ctx.Done():
 			return
 		case c, ok := <-controls:
-			if !ok || errors.Join(sendControl(conn, c)) != nil {
+			if !ok || sendControl(conn, c) != nil {
 				return
 			}
 		}
