@@ -20,7 +20,7 @@ type member struct {
 	server *http.Server
 }
 
-func logger(t *testing.T, name string) *slog.Logger {
+func logger(t testing.TB, name string) *slog.Logger {
 	level := slog.LevelError + 1
 	if os.Getenv("CLUSTER_TEST_LOG") != "" {
 		level = slog.LevelDebug
@@ -28,7 +28,7 @@ func logger(t *testing.T, name string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("member", name)
 }
 
-func openMember(t *testing.T, name, dir string, initial *fabric.Snapshot) *member {
+func openMember(t testing.TB, name, dir string, initial *fabric.Snapshot) *member {
 	t.Helper()
 	n, err := Open(t.Context(), Options{Dir: dir, Initial: initial, Logger: logger(t, name)})
 	if err != nil {
@@ -48,7 +48,7 @@ func (m *member) kill() {
 	m.shut()
 }
 
-func (m *member) close(t *testing.T) {
+func (m *member) close(t testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	m.server.Close()
@@ -58,7 +58,7 @@ func (m *member) close(t *testing.T) {
 }
 
 // freeAddress is one on loopback where nobody listens.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -69,7 +69,7 @@ func freeAddress(t *testing.T) string {
 }
 
 // startCluster makes a cluster of members n1, n2, … of which three are voters.
-func startCluster(t *testing.T, size int) []*member {
+func startCluster(t testing.TB, size int) []*member {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -110,7 +110,7 @@ func voters(m *member) (n int) {
 }
 
 // eventually waits for a level.
-func eventually(t *testing.T, what string, there func() bool) {
+func eventually(t testing.TB, what string, there func() bool) {
 	t.Helper()
 	const bound = 20 * time.Second
 	for end := time.Now().Add(bound); !there(); time.Sleep(10 * time.Millisecond) {
@@ -121,7 +121,7 @@ func eventually(t *testing.T, what string, there func() bool) {
 }
 
 // leaderOf finds the member that leads the database.
-func leaderOf(t *testing.T, members []*member) (leader *member, others []*member) {
+func leaderOf(t testing.TB, members []*member) (leader *member, others []*member) {
 	t.Helper()
 	eventually(t, "all see one leader", func() bool {
 		leader, others = nil, nil

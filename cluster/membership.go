@@ -245,12 +245,9 @@ func (n *Node) removeNode(ctx context.Context, id uint64) error {
 // currentMembers selects the names of members.
 const currentMembers = "(SELECT name FROM objects WHERE kind = 'member' AND deleted = 0)"
 
-// clearStrangers drops what the database has of members that are gone.
+// clearStrangers drops the signs of life of members that are gone.
 func clearStrangers(ctx context.Context, c *conn) error {
-	if err := c.exec(ctx, "DELETE FROM beats WHERE member NOT IN "+currentMembers); err != nil {
-		return err
-	}
-	return c.exec(ctx, "DELETE FROM applied WHERE member NOT IN "+currentMembers)
+	return c.exec(ctx, "DELETE FROM beats WHERE member NOT IN "+currentMembers)
 }
 
 func alreadyMember(p *proof) error {

@@ -56,6 +56,7 @@ type Node struct {
 	peers   peers
 	unsaved bool // peers differ from those on disk
 	live    liveness
+	met     map[string]time.Time // members that came while this one was watching, and when
 	topology
 	probes map[string]error  // by member: what came of asking it directly, while the database does not answer
 	pokers map[string]*poker // by address
@@ -110,6 +111,7 @@ func Open(_ context.Context, opts Options) (*Node, error) {
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.http = &http.Client{Transport: &http.Transport{DialTLSContext: n.dialREST, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute}}
 	n.store.self, n.store.connect, n.store.explain = n.Name, n.connectDatabase, n.explain
+	n.store.writer = n.nodeID
 	n.store.told, n.store.changed, n.store.observe = n.pokeAll, n.follows, n.observes
 	if id != nil {
 		if err := n.resume(*id, opts.Initial); err != nil {
@@ -253,6 +255,13 @@ func (n *Node) Name() string {
 	return ""
 }
 
+func (n *Node) nodeID() uint64 {
+	if p := n.current(); p != nil {
+		return p.NodeID
+	}
+	return 0
+}
+
 // Address is the member's ADDRESS:PORT, empty while in no cluster.
 func (n *Node) Address() string {
 	if p := n.current(); p != nil {
@@ -380,12 +389,29 @@ func (n *Node) databaseAddresses(p *proof) []string {
 	return addresses
 }
 
+// meet notes when members came: until its first beat is read a new member counts as online, so that it can be given work at once.
+func meet(now time.Time, met map[string]time.Time, before, after []peer, watching bool) map[string]time.Time {
+	next := map[string]time.Time{}
+	for _, p := range after {
+		old := slices.ContainsFunc(before, func(o peer) bool { return o.NodeID == p.NodeID })
+		if t, ok := met[p.Name]; ok && old {
+			next[p.Name] = t
+		} else if watching && !old {
+			next[p.Name] = now
+		}
+	}
+	return next
+}
+
 // follows takes in the members of a new snapshot.
 func (n *Node) follows(s *fabric.Snapshot) {
 	next := peersOf(s)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	same := slices.Equal(n.peers.Members, next.Members)
+	if !same {
+		n.met = meet(time.Now(), n.met, n.peers.Members, next.Members, n.live.members != nil)
+	}
 	n.peers = next
 	if same {
 		return // the revision alone is not worth a write to the disk

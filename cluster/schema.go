@@ -19,8 +19,9 @@ var schema = []string{
 	// transaction touches first, to have the write lock before it reads.
 	`CREATE TABLE meta (version INTEGER NOT NULL, writes INTEGER NOT NULL, revision INTEGER NOT NULL, floor INTEGER NOT NULL,
 		counter INTEGER NOT NULL, status_floor INTEGER NOT NULL)`,
-	// applied has the last batch of each member's writer, so that it can find out what became of a commit whose answer was lost.
-	`CREATE TABLE applied (member TEXT NOT NULL PRIMARY KEY, batch TEXT NOT NULL) WITHOUT ROWID`,
+	// applied has the last batch of each member's writer, so that it can find out what became of a commit whose answer was lost. The writer
+	// is the member's node id, which is never used again.
+	`CREATE TABLE applied (writer INTEGER PRIMARY KEY, batch INTEGER NOT NULL)`,
 	// conditions is what members say, with tombstones and a counter of its own: it changes often and nothing else should notice.
 	`CREATE TABLE conditions (object TEXT NOT NULL, member TEXT NOT NULL, type TEXT NOT NULL, detail TEXT NOT NULL, counter INTEGER NOT NULL,
 		deleted INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (object, member, type, detail)) WITHOUT ROWID`,

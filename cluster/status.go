@@ -59,6 +59,9 @@ func (n *Node) presence(m *fabric.MemberStatus, quorum bool, now time.Time, thre
 	case !quorum:
 		m.Online = ok
 		m.Message = "answers, but the database has no quorum"
+	case !seen && now.Sub(n.met[m.Name]) <= threshold:
+		m.Online = true
+		m.Message = "just joined, no heartbeat seen yet"
 	case !seen:
 		m.Message = "no heartbeat seen yet"
 	case ago > threshold:

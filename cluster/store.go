@@ -13,6 +13,7 @@ import (
 // store keeps the newest known state in memory and hands writes to the writer.
 type store struct {
 	self    func() string                            // name of this member
+	writer  func() uint64                            // database node of this member
 	connect func(ctx context.Context) (*conn, error) // opens a session with the leader of the database
 	explain func(why error) error                    // what a user is told when the database can't be reached
 	observe func(beats map[string]uint64)            // called with the signs of life of all members, about every second

@@ -2,10 +2,9 @@ package cluster
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
+	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -57,7 +56,8 @@ const (
 	maxBatch        = 128
 	busyPause       = 2 * time.Millisecond // doubled up to busyPauses times
 	busyPauses      = 4
-	lostPause       = 30 * time.Millisecond
+	lostPause       = 30 * time.Millisecond // doubled up to lostPauses times
+	lostPauses      = 2
 	minPatience     = time.Second     // that a write has even when the database has been away for long
 	quorumPatience  = 5 * time.Second // without an answer from the database
 	firstAttempt    = time.Second     // for one transaction; doubled when it is not enough
@@ -75,7 +75,7 @@ type writer struct {
 
 // attempt is one run of a batch, up to its commit.
 type attempt struct {
-	id       string
+	id       int64
 	snapshot *fabric.Snapshot
 	reports  *fabric.Reports
 	wrote    bool // statements were run
@@ -129,12 +129,12 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 			w.health.ok()
 			return
 		}
-		pause := lostPause
+		pause := lostPause << min(try, lostPauses)
 		switch {
 		case errors.Is(err, errAgain):
 			pause = 0
 		case isBusy(err):
-			pause = time.Duration(1 + mathrand.Int64N(int64(busyPause<<min(try, busyPauses))))
+			pause = time.Duration(1 + rand.Int64N(int64(busyPause<<min(try, busyPauses))))
 		case isConstraint(err):
 			w.fail(batch, fabric.Errorf(fabric.CodeInternal, "constraint", "write to the database: %w", err))
 			w.disconnect()
@@ -271,7 +271,8 @@ func (w *writer) transaction(ctx context.Context, batch []*request) error {
 		w.deliver(a)
 		return nil
 	}
-	s.add("INSERT OR REPLACE INTO applied (member, batch) VALUES (?, ?)", w.self(), a.id)
+	// Numbers, and no arguments: so that these ride along with the last of the others.
+	s.add(fmt.Sprintf("INSERT OR REPLACE INTO applied (writer, batch) VALUES (%d, %d)", w.writer(), a.id))
 	s.add(fmt.Sprintf("UPDATE meta SET revision = %d, counter = %d", a.snapshot.Revision, a.reports.Counter))
 	s.add("COMMIT")
 	for _, r := range batch {
@@ -290,11 +291,11 @@ func (w *writer) transaction(ctx context.Context, batch []*request) error {
 
 // applied finds the commit that went unanswered and was made after all.
 func (w *writer) applied(ctx context.Context) (*attempt, error) {
-	rows, err := w.conn.query(ctx, "SELECT batch FROM applied WHERE member = ?", w.self())
+	rows, err := w.conn.query(ctx, "SELECT batch FROM applied WHERE writer = ?", w.writer())
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	if i := slices.IndexFunc(w.unsure, func(a *attempt) bool { return a.id == rows[0].text(0) }); i >= 0 {
+	if i := slices.IndexFunc(w.unsure, func(a *attempt) bool { return a.id == int64(rows[0].number(0)) }); i >= 0 {
 		return w.unsure[i], nil
 	}
 	return nil, nil
@@ -321,7 +322,7 @@ func (w *writer) prepare(ctx context.Context, m meta, batch []*request) (*attemp
 	if err != nil {
 		return nil, nil, err
 	}
-	a := &attempt{id: rand.Text(), snapshot: base, reports: reports, results: map[*request]result{}, force: m.revision < known.Revision || m.counter < knownReports.Counter}
+	a := &attempt{id: rand.Int64(), snapshot: base, reports: reports, results: map[*request]result{}, force: m.revision < known.Revision || m.counter < knownReports.Counter}
 	if !a.force {
 		w.publish(base, reports, false)
 	}
