@@ -121,9 +121,21 @@ func newMember(t testing.TB, s *site, up *bgptest.Node, n int) *member {
 	m.plug()
 	m.instance.Address("lo", anycast4, anycast6)
 	m.init = m.instance.Start("sleep", "infinity")
+	m.settled()
 	m.client = NewClient(m.socket())
 	m.value = m.anycast(nil)
 	return m
+}
+
+// settled waits until the instance's first process is in the instance's namespace.
+func (m *member) settled() {
+	m.t.Helper()
+	bgptest.Eventually(m.t, 2*time.Second, func() string {
+		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", m.init.Process.Pid)); err != nil || string(name) != "sleep\n" {
+			return fmt.Sprintf("%s, %v", name, err)
+		}
+		return ""
+	})
 }
 
 func (m *member) net4() string   { return fmt.Sprintf("10.50.%d", m.number) }

@@ -1,0 +1,148 @@
+package router
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"netfabric/bgp/bgptest"
+	"netfabric/fabric"
+)
+
+// collector is a BGP neighbour that does nothing but tell when UPDATE messages come: what a router makes of them takes its own time (FRR waits
+// 50 ms before it looks at its table).
+type collector struct {
+	announced, withdrawn chan time.Time
+}
+
+// collect waits on a host for one session, of IPv4 unicast.
+func collect(t *testing.T, n *bgptest.Node) *collector {
+	t.Helper()
+	c := &collector{make(chan time.Time, 100), make(chan time.Time, 100)}
+	l := listenIn(t, n, "0.0.0.0:179")
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		c.talk(conn)
+	}()
+	return c
+}
+
+func listenIn(t *testing.T, n *bgptest.Node, address string) net.Listener {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	there, err := os.Open("/run/netns/" + n.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	if err := enter(there); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp4", address)
+	if back := enter(home); back != nil {
+		panic(back)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func (c *collector) talk(conn net.Conn) {
+	message := func(kind byte, body ...byte) {
+		m := slices.Concat(slices.Repeat([]byte{0xff}, 16), []byte{0, byte(19 + len(body)), kind}, body)
+		conn.Write(m)
+	}
+	const open, update, keepalive = 1, 2, 4
+	for {
+		header := make([]byte, 19)
+		if _, err := io.ReadFull(conn, header); err != nil {
+			return
+		}
+		body := make([]byte, binary.BigEndian.Uint16(header[16:])-19)
+		if _, err := io.ReadFull(conn, body); err != nil {
+			return
+		}
+		now := time.Now()
+		switch header[18] {
+		case open:
+			message(open, 4, 65001>>8, 65001&0xff, 0, 90, 192, 0, 2, 1, 0)
+			message(keepalive)
+		case keepalive:
+			message(keepalive)
+		case update:
+			if len(body) >= 2 && binary.BigEndian.Uint16(body) > 0 {
+				c.withdrawn <- now
+			} else if len(body) > 4 {
+				c.announced <- now
+			}
+		}
+	}
+}
+
+func TestWithdrawIsSentWithinMilliseconds(t *testing.T) {
+	const runs = 10
+	up := bgptest.NewNode(t, "up")
+	up.IP("link add lan type bridge")
+	m := newMember(t, nil, up, 1)
+	peer := bgptest.NewNode(t, "peer")
+	peer.Link("eth0", m.node, "eth1")
+	peer.Address("eth0", "10.97.0.1/24")
+	m.node.Address("eth1", "10.97.0.2/24")
+	c := collect(t, peer)
+	m.value.Peers = []fabric.RoutingPeer{{Name: "up4", Address: netip.MustParseAddr("10.97.0.1"), ASN: 65001, HoldTime: 90, GracefulRestart: 30}}
+	m.start()
+	m.set()
+	wait := func(ch chan time.Time) time.Time {
+		t.Helper()
+		select {
+		case at := <-ch:
+			return at
+		case <-time.After(5 * time.Second):
+			t.Fatal("no UPDATE")
+		}
+		return time.Time{}
+	}
+	wait(c.announced)
+	var process, link []time.Duration
+	for range runs {
+		began := time.Now()
+		m.init.Process.Kill()
+		process = append(process, wait(c.withdrawn).Sub(began))
+		m.init = m.instance.Start("sleep", "infinity")
+		m.settled()
+		m.value.Announcements = m.anycast(nil).Announcements
+		m.set()
+		wait(c.announced)
+
+		began = time.Now()
+		m.node.IP("link set dev veth0 down")
+		link = append(link, wait(c.withdrawn).Sub(began))
+		m.node.IP("link set dev veth0 up")
+		wait(c.announced)
+	}
+	slices.Sort(process)
+	slices.Sort(link)
+	t.Logf("from before kill(2) to the withdraw at the peer: median %s, worst %s", process[runs/2], process[runs-1])
+	t.Logf("from before the start of ip(8), which sets the link down, to the withdraw at the peer: median %s, worst %s", link[runs/2], link[runs-1])
+	if process[runs/2] > 10*time.Millisecond {
+		t.Errorf("median over 10ms")
+	}
+}
