@@ -129,6 +129,7 @@ func (d *daemon) serve(ctx context.Context) error {
 			}
 		})
 	}
+	group.Go(func() { d.routing.Run(work) })
 	group.Go(func() { d.reconcile(work) })
 	d.log.Info("ready", "socket", d.socket, "member", d.node.Name(), "version", version)
 
