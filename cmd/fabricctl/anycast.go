@@ -33,12 +33,14 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
   fabricctl anycast create web 203.0.113.80 --check http:80/health --interval 500ms --fall 3
   fabricctl config set dns1 anycast=dns`,
 	}
+	preset := fabric.Check{}.Default()
+	millisecond := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 	flags := cmd.Flags()
-	check := flags.String("check", "process", "`CHECK`: process, tcp:PORT or http:PORT[/PATH]")
-	interval := flags.Duration("interval", 0, "`TIME` between the starts of two checks (default 1s)")
-	timeout := flags.Duration("timeout", 0, "`TIME` until a check counts as failed (default 500ms, at most the interval)")
-	rise := flags.Int("rise", 0, "`SUCCESSES` in a row that make a copy healthy (default 1)")
-	fall := flags.Int("fall", 0, "`FAILURES` in a row that make a copy unhealthy (default 2)")
+	check := flags.String("check", string(preset.Type), "`CHECK`: process, tcp:PORT or http:PORT[/PATH]")
+	interval := flags.Duration("interval", 0, fmt.Sprintf("`TIME` between the starts of two checks (default %v)", millisecond(preset.Interval)))
+	timeout := flags.Duration("timeout", 0, fmt.Sprintf("`TIME` until a check counts as failed (default %v, at most the interval)", millisecond(preset.Timeout)))
+	rise := flags.Int("rise", 0, fmt.Sprintf("`SUCCESSES` in a row that make a copy healthy (default %d)", preset.Rise))
+	fall := flags.Int("fall", 0, fmt.Sprintf("`FAILURES` in a row that make a copy unhealthy (default %d)", preset.Fall))
 	description := flags.String("description", "", "`TEXT` that describes it")
 	// The only error is that there is no such flag.
 	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"process", "tcp:", "http:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))

@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"sync"
+	"sync/atomic"
 
 	"netfabric/fabric/api"
 
@@ -28,8 +30,12 @@ type app struct {
 	quiet  bool
 	debug  bool
 
-	printing sync.Mutex // held by those who print while others may
+	printing sync.Mutex  // held by those who print while others may
+	editing  atomic.Bool // an editor has the terminal
 }
+
+// concerns tells whether a signal is for this program. While an editor has the terminal, Ctrl-C is the editor's.
+func (a *app) concerns(s os.Signal) bool { return s != os.Interrupt || !a.editing.Load() }
 
 // run carries out one command line and gives the exit status.
 func (a *app) run(args []string) int {
@@ -62,7 +68,7 @@ Commands are those of lxc where lxc has a word for the thing.`,
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
+	root.SetFlagErrorFunc(flagError)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.socket, "socket", cmp.Or(a.env("FABRIC_SOCKET"), defaultSocket), "unix `SOCKET` of fabric-node ($FABRIC_SOCKET)")
 	flags.BoolVar(&a.noWait, "no-wait", false, "print the id of the background operation instead of waiting for it")

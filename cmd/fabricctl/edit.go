@@ -141,6 +141,8 @@ func (a *app) editor(ctx context.Context, file string) error {
 	// Through the shell, because EDITOR may have arguments; the file's name is one of them and not part of the script.
 	c := exec.CommandContext(ctx, "sh", "-c", command+` "$1"`, "sh", file)
 	c.Stdin, c.Stdout, c.Stderr = a.in, a.out, a.err
+	a.editing.Store(true)
+	defer a.editing.Store(false)
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("editor %q: %w", command, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"netfabric/fabric"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit statuses. A command that runs inside an instance passes its own on.
@@ -36,6 +37,24 @@ func (e *usageError) Error() string {
 
 func usagef(cmd *cobra.Command, format string, args ...any) error {
 	return &usageError{cmd.CommandPath(), fmt.Sprintf(format, args...)}
+}
+
+// flagError is a flag that does not exist or has a value that is not of its type.
+func flagError(cmd *cobra.Command, err error) error {
+	e := (*pflag.InvalidValueError)(nil)
+	if !errors.As(err, &e) {
+		return usagef(cmd, "%v", err)
+	}
+	want := errors.Unwrap(err).Error()
+	switch e.GetFlag().Value.Type() {
+	case "int", "uint32":
+		want = "want a whole number"
+	case "bool":
+		want = "want true or false"
+	case "duration":
+		want = "want a time such as 500ms or 1s"
+	}
+	return usagef(cmd, "--%s %q: %s", e.GetFlag().Name, e.GetValue(), want)
 }
 
 // exitStatus ends the program with a status and without a word: the command that ran in the instance has said what there was to say.

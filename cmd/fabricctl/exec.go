@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 	"netfabric/fabric"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func (a *app) execCommand() *cobra.Command {
@@ -33,6 +35,9 @@ When stdin and stdout are a terminal, the command gets one too. Signals are pass
 	user := flags.Uint32("user", 0, "`UID` to run it as")
 	group := flags.Uint32("group", 0, "`GID` to run it as")
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if e := (*pflag.InvalidValueError)(nil); errors.As(err, &e) {
+			return flagError(cmd, err)
+		}
 		return usagef(cmd, "%v; put \"--\" before a command that has flags", err)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

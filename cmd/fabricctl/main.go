@@ -9,9 +9,17 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
 	a := &app{ctx: ctx, in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv}
-	status := a.run(os.Args[1:])
-	stop()
-	os.Exit(status)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for s := range signals {
+			if a.concerns(s) {
+				cancel()
+				signal.Stop(signals) // the next one ends the program at once
+			}
+		}
+	}()
+	os.Exit(a.run(os.Args[1:]))
 }

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -337,6 +342,62 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+func TestTrust(t *testing.T) {
+	w := formed(t)
+	file := filepath.Join(t.TempDir(), "client.crt")
+	if err := os.WriteFile(file, []byte("hello"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.run(t, "config", "trust", "add", "laptop", file); got.status != 1 || got.err != "Error: "+file+" is not a certificate in PEM\n" {
+		t.Errorf("%+v", got)
+	}
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate(t)})
+	if err := os.WriteFile(file, block, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, "config trust add laptop "+file)
+	fingerprint := short(fabric.Fingerprint(string(block)))
+	if got := w.must(t, "config trust list -f csv"); got != "laptop,client,,"+fingerprint+"\n" {
+		t.Errorf("%q", got)
+	}
+	w.must(t, "config trust show "+fingerprint)
+	w.must(t, "config trust remove "+fingerprint)
+	if got := w.must(t, "config trust list -f csv"); got != "" {
+		t.Errorf("%q", got)
+	}
+}
+
+// certificate is a self-signed certificate in DER.
+func certificate(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func TestOperations(t *testing.T) {
+	w := formed(t)
+	w.must(t, "init alpine web1 -s local")
+	id := strings.TrimSpace(w.must(t, "start web1 --no-wait"))
+	w.must(t, "operation wait "+id)
+	if got := w.must(t, "operation show -f csv "+id); !strings.Contains(got, "description,Starting instance\n") || !strings.Contains(got, "status,Success\n") {
+		t.Errorf("%s", got)
+	}
+	if got := w.must(t, "operation list -f csv"); !strings.Contains(got, id+",TASK,Starting instance,SUCCESS,NO,") {
+		t.Errorf("%s", got)
+	}
+	if got := w.run(t, "operation", "cancel", id); got.status != 1 || strings.Count(got.err, "\n") != 1 {
+		t.Errorf("cancel of what has ended: %+v", got)
+	}
+}
+
 // What show prints is what edit takes, for everything that can be edited.
 func TestShowEdit(t *testing.T) {
 	w := formed(t)
@@ -504,7 +565,7 @@ func TestEveryFormat(t *testing.T) {
 	w.must(t, "launch alpine web1 -s local -n lan0 -c anycast=dns")
 	for _, line := range []string{
 		"list", "info web1", "info", "config show", "config show web1", "config keys", "config trust list", "config device show web1", "image list", "image show alpine",
-		"image alias list", "network list", "network show lan0", "network list-leases lan0", "storage list", "storage show local",
+		"image alias list", "network list", "network show lan0", "network info lan0", "network list-leases lan0", "storage list", "storage show local",
 		"storage volume list local", "profile list", "profile show default", "profile device show default", "cluster list", "cluster show n1", "cluster list-tokens",
 		"operation list", "bgp peer list", "bgp peer show tor1", "bgp summary", "anycast list", "anycast show dns", "route list",
 	} {

@@ -41,16 +41,18 @@ func TestWrongInput(t *testing.T) {
 		{"launch alpine web1 -c limits.memory", 2, `Error: fabricctl launch: "limits.memory" is not KEY=VALUE; see "fabricctl launch --help"`},
 		{"launch alpine web1 -d eth0", 2, `Error: fabricctl launch: --device "eth0" is not DEVICE,KEY=VALUE; see "fabricctl launch --help"`},
 		{"launch debian web1", 1, `Error: there is no image "debian"; see "fabricctl image list", or import it with "fabricctl image import"`},
-		{"list -f xml", 2, `Error: fabricctl list: invalid argument "xml" for "-f, --format" flag: want one of table, json, yaml, csv, compact; see "fabricctl list --help"`},
+		{"list -f xml", 2, `Error: fabricctl list: --format "xml": want one of table, json, yaml, csv, compact; see "fabricctl list --help"`},
 		{"list -c nq", 2, `Error: fabricctl list: there is no column "q"; see "fabricctl list --help"`},
 		{"list web[", 2, `Error: fabricctl list: filter "web[" is neither a name nor a regular expression; see "fabricctl list --help"`},
 		{"list --colour", 2, `Error: fabricctl list: unknown flag: --colour; see "fabricctl list --help"`},
 		{"start", 2, `Error: fabricctl start: give the NAME of one or more instances, or --all; see "fabricctl start --help"`},
-		{"stop web1 --timeout soon", 2, `Error: fabricctl stop: invalid argument "soon" for "--timeout" flag: strconv.ParseInt: parsing "soon": invalid syntax; see "fabricctl stop --help"`},
+		{"stop web1 --timeout soon", 2, `Error: fabricctl stop: --timeout "soon": want a whole number; see "fabricctl stop --help"`},
 		{"start web1", 1, `Error: instance "web1" runs already`},
 		{"start web1 web2", 1, `Error: 2 of 2 failed: instance "web1" runs already; instance "web2" does not exist`},
 		{"exec web1", 2, `Error: fabricctl exec: COMMAND is missing; see "fabricctl exec --help"`},
 		{"exec web1 ls -l", 2, `Error: fabricctl exec: unknown shorthand flag: 'l' in -l; put "--" before a command that has flags; see "fabricctl exec --help"`},
+		{"exec --user root web1 -- ls", 2, `Error: fabricctl exec: --user "root": want a whole number; see "fabricctl exec --help"`},
+		{"list --wait=maybe", 2, `Error: fabricctl list: --wait "maybe": want true or false; see "fabricctl list --help"`},
 		{"exec -t -T web1 -- ls", 2, `Error: fabricctl exec: -t and -T exclude each other; see "fabricctl exec --help"`},
 		{"config set web1", 2, `Error: fabricctl config set: KEY=VALUE is missing; see "fabricctl config set --help"`},
 		{"config set core.bgp_asn=1", 1, `Error: this host is in no cluster; form one with; "fabricctl cluster bootstrap"`},
@@ -74,7 +76,7 @@ func TestWrongInput(t *testing.T) {
 		{"anycast create dns", 2, `Error: fabricctl anycast create: PREFIX is missing; see "fabricctl anycast create --help"`},
 		{"anycast create dns 10.1.2.3/8", 2, `Error: fabricctl anycast create: 10.1.2.3/8 has bits set past its length: did you mean 10.0.0.0/8?; see "fabricctl anycast create --help"`},
 		{"anycast create dns 203.0.113.53 --check udp:53", 2, `Error: fabricctl anycast create: --check "udp:53": want process, tcp:PORT or http:PORT[/PATH]; see "fabricctl anycast create --help"`},
-		{"anycast create dns 203.0.113.53 --interval 1", 2, `Error: fabricctl anycast create: invalid argument "1" for "--interval" flag: time: missing unit in duration "1"; see "fabricctl anycast create --help"`},
+		{"anycast create dns 203.0.113.53 --interval 1", 2, `Error: fabricctl anycast create: --interval "1": want a time such as 500ms or 1s; see "fabricctl anycast create --help"`},
 		{"route list 300.0.0.1", 2, `Error: fabricctl route list: "300.0.0.1" is not a prefix (ADDRESS/LENGTH); see "fabricctl route list --help"`},
 		{"monitor --type bgp", 2, `Error: fabricctl monitor: there are no events of type "bgp"; want one of lifecycle, logging, operation, routing; see "fabricctl monitor --help"`},
 		{"query 1.0", 2, `Error: fabricctl query: path "1.0" does not begin with /, as in /1.0/instances; see "fabricctl query --help"`},
@@ -170,5 +172,16 @@ func TestDebug(t *testing.T) {
 	}
 	if asked := f.requests(); len(asked) != 1 || !strings.Contains(asked[0], `"password":"s3cr\"et"`) {
 		t.Errorf("asked %q", asked)
+	}
+}
+
+// While an editor has the terminal, Ctrl-C is the editor's.
+func TestConcerns(t *testing.T) {
+	a := &app{}
+	for _, editing := range []bool{false, true} {
+		a.editing.Store(editing)
+		if a.concerns(os.Interrupt) == editing || !a.concerns(syscall.SIGTERM) {
+			t.Errorf("editing %v: SIGINT concerns us: %v, SIGTERM: %v", editing, a.concerns(os.Interrupt), a.concerns(syscall.SIGTERM))
+		}
 	}
 }
