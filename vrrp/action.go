@@ -41,7 +41,7 @@ type SendGratuitous struct{}
 type AcceptAddresses struct{}
 
 // ReleaseAddresses is the opposite. For Linger longer, frames to the virtual MAC are still forwarded, but nothing is
-// sent from it and no ARP or ND is answered.
+// to be sent from it that can be helped.
 type ReleaseAddresses struct{ Linger time.Duration }
 
 // Transition tells that the state has changed.

@@ -23,7 +23,7 @@ type hosting int
 
 const (
 	hostDown  hosting = iota // the interface is there, and down: frames to the virtual MAC are not ours
-	hostQuiet                // they are forwarded, but nothing is sent from it and no ARP or ND answered
+	hostQuiet                // they are forwarded, but we keep as silent there as the kernel lets us
 	hostUp                   // and the addresses are there
 )
 
@@ -181,7 +181,7 @@ func (h *host) apply(k routerKey, w hostWant) error {
 	case w.hosting == hostQuiet && k.Family == IPv4:
 		return writeSysctl("ipv4", name, "arp_ignore", "8") // addresses stay: the reverse-path filter wants one
 	case w.hosting == hostQuiet:
-		return h.setAddresses(link, k.Family, nil, w.parent)
+		return nil // to remove addresses would send MLD reports from the virtual MAC, and turn switches back to us
 	case w.hosting == hostDown:
 		if up {
 			if err := h.nl.LinkSetDown(link); err != nil {

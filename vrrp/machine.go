@@ -48,8 +48,8 @@ const (
 )
 
 // announceAt is when the addresses are announced after taking over: frames get lost, and an old Active may have sent
-// one last frame that turned a switch back.
-var announceAt = []time.Duration{0, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second}
+// one last frame that turned a switch back. One announcement comes just before it ceases to forward.
+var announceAt = []time.Duration{0, 20 * time.Millisecond, 100 * time.Millisecond, Linger - 10*time.Millisecond, 500 * time.Millisecond, 2 * time.Second}
 
 // Machine is one virtual router (RFC 9568, 6): VRID and family on one interface. It does no I/O and has no clock.
 // Calls take the time, must not go back in it, and return what is to be done, in order. It is not safe for concurrent use.
@@ -60,7 +60,7 @@ var announceAt = []time.Duration{0, 20 * time.Millisecond, 100 * time.Millisecon
 // its Skew_Time. Two things are added, neither of which another router can tell from plain VRRP:
 //
 //  1. Who leaves on purpose goes on forwarding until it hears the successor's advertisement, and for Linger after it
-//     (in silence: it neither advertises nor answers ARP or ND). The successor has the addresses and the virtual
+//     (in silence: it does not advertise nor answer ARP). The successor has the addresses and the virtual
 //     MAC up before it advertises. So at any moment somebody forwards.
 //  2. A farewell, or an advertisement of a priority that has just been lowered, can be sent to one successor's own
 //     address instead of the group: an offer. Being alone with it, a successor of ours needs no Skew_Time to avoid a

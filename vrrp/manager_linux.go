@@ -16,7 +16,7 @@ import (
 	"netfabric/fabric"
 )
 
-// Manager runs the gateways of this host, in the network namespace of the thread that called NewManager. One goroutine,
+// Manager runs the gateways of the network namespace that the process is in. One goroutine,
 // on a thread of its own that is real-time where that is allowed, owns all of their state and does nothing that can
 // block: interfaces and addresses follow in another one.
 type Manager struct {

@@ -11,8 +11,12 @@ import (
 )
 
 // holdback is how long a new Active waits for its addresses before it advertises: hosts turn to it when they hear it.
-// Longer than the kernel needs, unless something holds its lock; shorter than another Backup's patience.
-const holdback = 5 * time.Millisecond
+// Longer than the kernel needs, unless something holds its lock; shorter than another Backup's patience. While the old
+// Active is there and forwards, there is more time.
+const (
+	holdback        = 5 * time.Millisecond
+	patientHoldback = 100 * time.Millisecond
+)
 
 // router is one virtual router of this host. Only the loop of the Manager touches it.
 type router struct {
@@ -58,6 +62,9 @@ func (r *router) configure(g Gateway, p parent, now time.Time) {
 	r.gateway, r.addresses, r.parent = g, g.addresses(r.key.Family), p
 	r.frames = map[uint8][]byte{}
 	primary := p.primary(r.key.Family, r.addresses)
+	if moved {
+		r.hostErr, r.retrying = nil, false
+	}
 	if moved || r.fault() != nil {
 		r.do(r.machine.Shutdown(now), now)
 		if r.adopted {
@@ -153,6 +160,9 @@ func (r *router) do(actions []Action, now time.Time) {
 			r.release(a.Linger, now)
 		case Transition:
 			r.record(a, now)
+			if !r.hold.IsZero() && (a.Reason == ReasonOffered || a.Reason == ReasonPreempt) {
+				r.hold = now.Add(patientHoldback)
+			}
 		case HandoverEnded:
 			r.endHandover(a)
 		case Conflict: // State shows it

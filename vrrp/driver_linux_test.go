@@ -1,0 +1,226 @@
+package vrrp
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestOursWithOurs(t *testing.T) {
+	l := newLink(t, 2)
+	interval := 100 * time.Millisecond
+	r1, r2 := l.driver("r1"), l.driver("r2")
+	r1.set(testGateway(200, interval))
+	for _, f := range []Family{IPv4, IPv6} {
+		r1.waitFor(f, Active)
+	}
+	r2.set(testGateway(100, interval))
+	for _, f := range []Family{IPv4, IPv6} {
+		s := r2.waitFor(f, Backup)
+		wait(t, 2*time.Second, "adverts", func() bool { s = r2.router(f); return s.In > 2 })
+		if s.ActivePriority != 200 || len(s.Discarded) != 0 || s.Error != "" {
+			t.Fatalf("backup: %+v", s)
+		}
+	}
+	if got := fmt.Sprint(l.arp(gateway4)); got != "["+vmac4+"]" {
+		t.Fatalf("ARP is answered by %s", got)
+	}
+	if p := l.port(vmac4); p != "r1" {
+		t.Fatalf("virtual MAC is at %q", p)
+	}
+	if out := l.in("r2", "ip addr show"); strings.Contains(out, gateway4+"/") || strings.Contains(out, gateway6+"/") {
+		t.Fatalf("backup has an address:\n%s", out)
+	}
+
+	t.Run("silent death", func(t *testing.T) {
+		p4, p6 := l.probe(service4), l.probe(service6)
+		p4.waitAnswered(t, time.Now())
+		p6.waitAnswered(t, time.Now())
+		r1.kill()
+		l.cut("r1")
+		at := time.Now()
+		p4.waitAnswered(t, at.Add(50*time.Millisecond))
+		p6.waitAnswered(t, at.Add(50*time.Millisecond))
+		for _, p := range []*probe{p4, p6} {
+			_, lost, gap := p.end()
+			formula := WorstOutage(interval, 100)
+			t.Logf("outage %s, lost %d, formula %s", gap, lost, formula)
+			if gap > formula+interval {
+				t.Errorf("outage %s is longer than %s", gap, formula)
+			}
+		}
+		if p := l.port(vmac4); p != "r2" {
+			t.Fatalf("virtual MAC is at %q", p)
+		}
+	})
+}
+
+// TestPlannedHandover loses nothing, in either family, with 1 s between advertisements.
+func TestPlannedHandover(t *testing.T) {
+	l := newLink(t, 2)
+	g1, g2 := testGateway(200, time.Second), testGateway(100, time.Second)
+	g1.Successors = addrs("192.0.2.3", l.linkLocal("r2"))
+	g2.Successors = addrs("192.0.2.2", l.linkLocal("r1"))
+	r1, r2 := l.driver("r1"), l.driver("r2")
+	r1.set(g1)
+	r1.waitFor(IPv4, Active)
+	r1.waitFor(IPv6, Active)
+	r2.set(g2)
+	for _, f := range []Family{IPv4, IPv6} {
+		wait(t, 5*time.Second, "an advert", func() bool { return r2.router(f).In > 0 })
+	}
+	p4, p6 := l.probe(service4), l.probe(service6)
+	p4.waitAnswered(t, time.Now())
+	p6.waitAnswered(t, time.Now())
+
+	settled := func(active, backup *driver) {
+		t.Helper()
+		for _, f := range []Family{IPv4, IPv6} {
+			active.waitFor(f, Active)
+			backup.waitFor(f, Backup)
+		}
+		// the whole of Linger passes, and the old Active's interface goes down
+		wait(t, 5*time.Second, "interface down", func() bool { return !strings.Contains(l.in(backup.n, "ip -o link show up"), "vr4-51") })
+		now := time.Now()
+		p4.waitAnswered(t, now)
+		p6.waitAnswered(t, now)
+	}
+	if a := r1.order(order{Handover: "gw"}); a.Message != "" {
+		t.Fatal(a.Message)
+	}
+	settled(r2, r1)
+	if a := r2.order(order{Handover: "gw", To: addrs("192.0.2.2", l.linkLocal("r1"))}); a.Message != "" {
+		t.Fatal(a.Message)
+	}
+	settled(r1, r2)
+	if a := r2.order(order{Handover: "gw"}); a.Reason != "not-active" {
+		t.Fatalf("handover by a Backup: %+v", a)
+	}
+	g1.Priority = 50 // as tracking does
+	r1.set(g1)
+	settled(r2, r1)
+	g1.Priority = 200 // preempts
+	r1.set(g1)
+	settled(r1, r2)
+	if a := r1.order(order{Close: 5 * time.Second}); a.Message != "" {
+		t.Fatal(a.Message)
+	}
+	r2.waitFor(IPv4, Active)
+	for _, p := range []*probe{p4, p6} {
+		sent, lost, gap := p.end()
+		t.Logf("%d sent, %d lost, longest gap %s", sent, lost, gap)
+		if lost != 0 {
+			t.Errorf("%d of %d lost, the first at %s; transitions of r2: %+v", lost, sent, p.firstLost, r2.router(IPv6).Transitions)
+		}
+	}
+	if out := l.in("r1", "ip link show"); strings.Contains(out, "vr4-") || strings.Contains(out, "vr6-") {
+		t.Errorf("interfaces are left:\n%s", out)
+	}
+	if got := strings.TrimSpace(l.in("r1", "sysctl -n net.ipv4.conf.eth0.arp_ignore net.ipv4.conf.eth0.arp_announce")); got != "0\n0" {
+		t.Errorf("settings of the interface were not put back: %q", got)
+	}
+}
+
+func (l *link) linkLocal(n string) string {
+	for _, f := range strings.Fields(l.in(n, "ip -6 -o addr show dev eth0 scope link")) {
+		if a, _, ok := strings.Cut(f, "/64"); ok {
+			return a
+		}
+	}
+	l.t.Fatalf("no link-local address in %s", n)
+	return ""
+}
+
+// TestCrash: a router process that is killed and started again costs nothing, and leaves nothing behind.
+func TestCrash(t *testing.T) {
+	l := newLink(t, 2)
+	r1, r2 := l.driver("r1"), l.driver("r2")
+	r1.set(testGateway(200, time.Second))
+	r1.waitFor(IPv4, Active)
+	r2.set(testGateway(100, time.Second))
+	wait(t, 5*time.Second, "an advert", func() bool { return r2.router(IPv4).In > 0 })
+	p := l.probe(service4)
+	p.waitAnswered(t, time.Now())
+	r1.kill()
+	again := l.driver("r1")
+	again.set(testGateway(200, time.Second))
+	again.waitFor(IPv4, Active) // at once after the election, or by preempting r2, which may have been quicker
+	p.waitAnswered(t, time.Now())
+	if sent, lost, gap := p.end(); lost != 0 {
+		t.Errorf("%d of %d lost, longest gap %s", lost, sent, gap)
+	}
+	again.kill()
+	last := l.driver("r1")
+	last.set()
+	wait(t, 5*time.Second, "leftovers removed", func() bool { return !strings.Contains(l.in("r1", "ip link show"), "vr4-51") })
+	wait(t, 5*time.Second, "settings put back", func() bool { return l.in("r1", "sysctl -n net.ipv4.conf.eth0.arp_ignore") == "0\n" })
+}
+
+// TestSplitBrainOnTheWire: the Active's advertisements are lost, and later are not. The switch ends up at the winner.
+func TestSplitBrainOnTheWire(t *testing.T) {
+	l := newLink(t, 2)
+	interval := 100 * time.Millisecond
+	r1, r2 := l.driver("r1"), l.driver("r2")
+	r1.set(testGateway(200, interval))
+	r1.waitFor(IPv4, Active)
+	r2.set(testGateway(100, interval))
+	wait(t, 5*time.Second, "an advert", func() bool { return r2.router(IPv4).In > 0 })
+	l.mute("r1")
+	r2.waitFor(IPv4, Active)
+	wait(t, 5*time.Second, "the conflict seen", func() bool { return r1.router(IPv4).Conflict.String() == "192.0.2.3" })
+	l.unmute()
+	r2.waitFor(IPv4, Backup)
+	wait(t, 5*time.Second, "the conflict over", func() bool { return !r1.router(IPv4).Conflict.IsValid() })
+	wait(t, 5*time.Second, "switch turned back", func() bool { return l.port(vmac4) == "r1" })
+	p := l.probe(service4)
+	p.waitAnswered(t, time.Now())
+}
+
+func TestInterfaceComesAndGoes(t *testing.T) {
+	l := newLink(t, 1)
+	r1 := l.driver("r1")
+	missing := testGateway(100, 100*time.Millisecond)
+	missing.Interface = "eth7"
+	r1.set(missing)
+	wait(t, 2*time.Second, "the reason", func() bool { return r1.router(IPv4).ErrorReason == "interface-missing" })
+	r1.set(testGateway(100, 100*time.Millisecond))
+	r1.waitFor(IPv4, Active)
+	l.cut("r1")
+	r1.waitFor(IPv4, Initialize)
+	if s := r1.router(IPv4); s.ErrorReason != "interface-down" {
+		t.Fatalf("%+v", s)
+	}
+	l.plug("r1")
+	r1.waitFor(IPv4, Active)
+	l.in("r1", "ip addr del 192.0.2.2/24 dev eth0")
+	r1.waitFor(IPv4, Initialize)
+	if s := r1.router(IPv4); s.ErrorReason != "no-address" || !strings.Contains(s.Error, "eth0") {
+		t.Fatalf("%+v", s)
+	}
+	bad := testGateway(100, 0)
+	if a := r1.order(order{Set: &[]Gateway{bad}}); a.Reason != "gateway-interval" {
+		t.Fatalf("%+v", a)
+	}
+	r1.waitFor(IPv6, Active)
+}
+
+func TestUnicastPeers(t *testing.T) {
+	l := newLink(t, 2)
+	g1, g2 := testGateway(200, 100*time.Millisecond), testGateway(100, 100*time.Millisecond)
+	g1.Peers = addrs("192.0.2.3", l.linkLocal("r2"))
+	g2.Peers = addrs("192.0.2.2", l.linkLocal("r1"))
+	r1, r2 := l.driver("r1"), l.driver("r2")
+	r1.set(g1)
+	r2.set(g2)
+	for _, f := range []Family{IPv4, IPv6} {
+		r1.waitFor(f, Active)
+		r2.waitFor(f, Backup)
+		wait(t, 2*time.Second, "adverts", func() bool { return r2.router(f).In > 3 })
+	}
+	if a := r1.order(order{Handover: "gw", To: g1.Peers}); a.Message != "" {
+		t.Fatal(a.Message)
+	}
+	r2.waitFor(IPv4, Active)
+	r2.waitFor(IPv6, Active)
+}
