@@ -144,7 +144,7 @@ func watchRoutes(ctx context.Context, log *slog.Logger, each func(netlink.RouteU
 	for ctx.Err() == nil {
 		updates, done := make(chan netlink.RouteUpdate, 1024), make(chan struct{})
 		err := netlink.RouteSubscribeWithOptions(updates, done, netlink.RouteSubscribeOptions{
-			ErrorCallback: func(err error) { log.Warn("route events", "error", err) },
+			ErrorCallback: complain(ctx, log, "route events"),
 		})
 		if err == nil {
 			lost()

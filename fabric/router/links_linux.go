@@ -29,14 +29,14 @@ type links struct {
 // watchLinks knows the interfaces when it returns, and follows them until ctx ends.
 func watchLinks(ctx context.Context, log *slog.Logger, changed func()) (*links, error) {
 	l := &links{log: log, changed: changed, all: map[string]link{}}
-	updates, done, err := l.subscribe()
+	updates, done, err := l.subscribe(ctx)
 	if err != nil {
 		return nil, err
 	}
 	go func() {
 		for l.follow(ctx, updates, done) {
 			for {
-				if updates, done, err = l.subscribe(); err == nil {
+				if updates, done, err = l.subscribe(ctx); err == nil {
 					break
 				}
 				log.Error("cannot follow interfaces", "error", err)
@@ -53,10 +53,10 @@ func watchLinks(ctx context.Context, log *slog.Logger, changed func()) (*links, 
 }
 
 // subscribe asks for changes, and then for what there is, so that nothing falls between.
-func (l *links) subscribe() (chan netlink.LinkUpdate, chan struct{}, error) {
+func (l *links) subscribe(ctx context.Context) (chan netlink.LinkUpdate, chan struct{}, error) {
 	updates, done := make(chan netlink.LinkUpdate, 256), make(chan struct{})
 	err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
-		ErrorCallback: func(err error) { l.log.Warn("interface events", "error", err) },
+		ErrorCallback: complain(ctx, l.log, "interface events"),
 	})
 	if err != nil {
 		return nil, nil, err
@@ -74,6 +74,15 @@ func (l *links) subscribe() (chan netlink.LinkUpdate, chan struct{}, error) {
 	l.all = all
 	l.mu.Unlock()
 	return updates, done, nil
+}
+
+// complain logs errors of a subscription, but not those of its end.
+func complain(ctx context.Context, log *slog.Logger, what string) func(error) {
+	return func(err error) {
+		if ctx.Err() == nil {
+			log.Warn(what, "error", err)
+		}
+	}
 }
 
 // follow takes changes until they end; it tells whether to subscribe again.

@@ -96,11 +96,15 @@ func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, e
 	down := ""
 	if !m.lost.IsZero() {
 		report.Again = patience
-		if time.Since(m.lost) >= patience || m.state == nil {
+		if time.Since(m.lost) >= patience {
 			down = err.Error()
 		}
 	}
-	report.Conditions = conditions(v, plan, m.steady(time.Now()), down)
+	if down == "" && (!ready || m.state == nil) {
+		report.Conditions = before(v)
+	} else {
+		report.Conditions = conditions(v, plan, m.steady(time.Now()), down)
+	}
 	return report, err
 }
 
@@ -207,6 +211,12 @@ func conditions(v fabric.View, plan bgp.Plan, state *fabric.RoutingState, down s
 		}
 	}
 	return all
+}
+
+// before is what was said before this program was started: it stands until there is something better to say.
+func before(v fabric.View) []fabric.Condition {
+	return slices.DeleteFunc(slices.Concat(v.Reports.All(fabric.ConditionSession), v.Reports.All(fabric.ConditionRoutes)),
+		func(c fabric.Condition) bool { return c.Member != v.Member })
 }
 
 func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.PeerState, down string) fabric.Condition {

@@ -80,10 +80,25 @@ func TestModule(t *testing.T) {
 		<-done
 	}()
 
+	stored := fabric.Condition{Object: fabric.Key{Kind: fabric.KindPeer, Name: "up4"}, Member: "m1", Type: fabric.ConditionSession, OK: true}
+	other := stored
+	other.Member = "m2"
+	v.Reports = v.Reports.With(1, []fabric.Condition{stored, other}, nil)
 	r, err := module.Reconcile(ctx, v)
-	if c, _ := condition(r, fabric.KindPeer, "up4"); fabric.ReasonOf(err) != fabric.ReasonWorkerDown || c.OK || c.Reason != fabric.ReasonWorkerDown {
-		t.Fatalf("without a worker: %v, %+v", err, c)
+	if fabric.ReasonOf(err) != fabric.ReasonWorkerDown || len(r.Conditions) != 1 || !r.Conditions[0].Same(stored) {
+		t.Fatalf("without a worker, at first: %v, %+v", err, r.Conditions)
 	}
+	down := func() {
+		t.Helper()
+		bgptest.Eventually(t, 2*patience, func() string {
+			r, err = module.Reconcile(ctx, v)
+			if c, _ := condition(r, fabric.KindPeer, "up4"); fabric.ReasonOf(err) != fabric.ReasonWorkerDown || c.Reason != fabric.ReasonWorkerDown {
+				return fmt.Sprintf("%v, %+v", err, c)
+			}
+			return ""
+		})
+	}
+	down()
 
 	// The worker has a value from before; nobody has told yet what runs here.
 	m.start()
@@ -161,13 +176,7 @@ func TestModule(t *testing.T) {
 	if c, _ := condition(r, fabric.KindPeer, "up4"); err == nil && !c.OK {
 		t.Errorf("at once after the end of the worker: %v, %+v", err, c)
 	}
-	bgptest.Eventually(t, 2*patience, func() string {
-		r, err = module.Reconcile(ctx, v)
-		if c, _ := condition(r, fabric.KindPeer, "up4"); c.Reason != fabric.ReasonWorkerDown {
-			return fmt.Sprintf("%v, %+v", err, c)
-		}
-		return ""
-	})
+	down()
 	m.init = m.instance.Start("sleep", "infinity")
 	m.settled()
 	v.Facts = m.facts(t, snapshot)

@@ -133,9 +133,11 @@ func (w *Worker) begin(ctx context.Context) (err error) {
 		w.log.Error("the value of the earlier run is lost", "error", err)
 	}
 	if value != nil {
-		w.restarts = same
-		if same {
+		if w.restarts = same; same {
 			w.verdicts = w.disk.verdicts(w.log)
+		} else {
+			// The host has been started since. What depends on no copy can't be seen to be there: it waits until it is announced anew.
+			value.Announcements = slices.DeleteFunc(value.Announcements, func(a fabric.Announcement) bool { return len(a.Copies) == 0 })
 		}
 		w.fromDisk = true
 		w.take(*value)
@@ -398,10 +400,15 @@ func validate(r fabric.Routing) error {
 			}
 		}
 	}
+	names, addresses := map[string]bool{}, map[netip.Addr]bool{}
 	for _, p := range r.Peers {
-		if !p.Address.IsValid() || p.ASN == 0 || p.Name == "" {
-			return fabric.Invalidf("bad-peer", "peer %q: needs a name, an address and an AS number", p.Name)
+		if !p.Address.IsValid() || p.ASN == 0 || p.Name == "" || p.HoldTime < 3 || p.GracefulRestart < 1 {
+			return fabric.Invalidf("bad-peer", "peer %q: needs a name, an address, an AS number, and times", p.Name)
 		}
+		if names[p.Name] || addresses[p.Address] {
+			return fabric.Invalidf("bad-peer", "peer %q at %s: the name or the address is there twice", p.Name, p.Address)
+		}
+		names[p.Name], addresses[p.Address] = true, true
 	}
 	if r.Speaker != nil && (r.Speaker.ASN == 0 || !r.Speaker.RouterID.Is4()) {
 		return fabric.Invalidf("bad-speaker", "speaker: needs an AS number and an IPv4 router ID")

@@ -1,9 +1,12 @@
 package router
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -253,6 +256,7 @@ func TestBadValueChangesNothing(t *testing.T) {
 		"twice":           `{"announcements": [{"prefix": "203.0.113.53/32"}, {"prefix": "203.0.113.53/32"}]}`,
 		"route to nobody": `{"announcements": [{"prefix": "203.0.113.53/32", "route": true, "copies": [{"instance": "web1"}]}]}`,
 		"peer of no AS":   `{"peers": [{"name": "up", "address": "10.98.0.1"}]}`,
+		"one peer twice":  `{"peers": [{"name": "a", "address": "10.98.0.1", "asn": 1, "hold_time": 3, "graceful_restart": 1}, {"name": "b", "address": "10.98.0.1", "asn": 1, "hold_time": 3, "graceful_restart": 1}]}`,
 		"no router ID":    `{"speaker": {"asn": 65010, "router_id": ""}}`,
 	} {
 		response, err := m.client.do(t.Context(), http.MethodPut, "/routing", []byte(body))
@@ -263,4 +267,94 @@ func TestBadValueChangesNothing(t *testing.T) {
 	if state, err := m.client.State(t.Context()); err != nil || state.Worker.Revision != 1 || len(state.Routes) != 2 {
 		t.Errorf("%+v, %v", state, err)
 	}
+}
+
+// Only a process that turns off multipath TCP can set keys on the socket it listens on (see the command): this is the real program.
+func TestPasswordOfInboundSessions(t *testing.T) {
+	s := newSite(t, 1)
+	m := s.members[0]
+	m.value.Speaker.Listen = netip.MustParseAddrPort("10.98.0.11:179")
+	m.value.Peers = m.value.Peers[:1]
+	m.value.Peers[0].Password = "sesame"
+	m.start()
+	m.set()
+	ns, err := os.Open("/run/netns/" + s.frr.Node.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	unsigned := func() error {
+		conn, err := dialIn(ns, m.value.Speaker.Listen, time.Now().Add(500*time.Millisecond))
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		if err := unsigned(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Sprintf("unsigned connection: %v", err)
+		}
+		return ""
+	})
+	s.frr.Vtysh("configure terminal", "router bgp 65001", "no neighbor 10.98.0.11 passive", "neighbor 10.98.0.11 password sesame")
+	s.gateways(anycast4, "10.98.0.11")
+
+	m.value.Peers = slices.Clone(m.value.Peers)
+	m.value.Peers[0].Password = ""
+	m.set()
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		if err := unsigned(); err != nil {
+			return fmt.Sprintf("unsigned connection, when no password is set any more: %v", err)
+		}
+		return ""
+	})
+}
+
+func TestListenAddressThatIsNotThereIsWaitedFor(t *testing.T) {
+	s := newSite(t, 1)
+	m := s.members[0]
+	m.value.Speaker.Listen = netip.MustParseAddrPort("10.98.0.99:179")
+	m.start()
+	m.set()
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		if state, err := m.client.State(t.Context()); err != nil || state.Worker.Reason != fabric.ReasonListenFailed {
+			return fmt.Sprintf("%+v, %v", state.Worker, err)
+		}
+		return ""
+	})
+	m.node.Address("eth0", "10.98.0.99/24")
+	s.gateways(anycast4, "10.98.0.11")
+}
+
+func TestAnotherBootAnnouncesOnlyWhatItSees(t *testing.T) {
+	s := newSite(t, 1)
+	m := s.members[0]
+	m.value.Announcements = append(m.value.Announcements, fabric.Announcement{
+		Prefix: netip.MustParsePrefix("10.50.1.0/24"), Kind: fabric.AnnounceNetwork, Owner: fabric.Key{Kind: fabric.KindNetwork, Name: "br0"}, Peers: []string{"up4"}})
+	m.start()
+	m.set()
+	s.gateways("10.50.1.0/24", "10.98.0.11")
+	m.end(syscall.SIGTERM)
+	s.gateways("10.50.1.0/24", "")
+	s.gateways(anycast4, "")
+	kept := m.state() + "/routing.json"
+	data, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := strings.ReplaceAll(string(data), strings.TrimSpace(string(boot)), "another boot")
+	if err := os.WriteFile(kept, []byte(other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.start()
+	s.gateways(anycast4, "10.98.0.11") // its process lives
+	if got, _ := s.frr.Node.Gateways("10.50.1.0/24"); len(got) > 0 {
+		t.Errorf("a subnet is announced of which nobody knows whether it is there")
+	}
+	m.set()
+	s.gateways("10.50.1.0/24", "10.98.0.11")
 }
