@@ -24,7 +24,7 @@ import (
 
 // runCommand is the helper's half: it runs a command in a container and waits for it, passing signals on. When the daemon is gone so is
 // the command.
-func runCommand(dir string, request execRequest, in *json.Decoder) (status int, err error) {
+func runCommand(dir string, request execRequest, in *json.Decoder, out *json.Encoder) (status int, err error) {
 	// Keys of the terminal are for the command, which has the same process group; the helper lives on to tell how it ended. Notify, not
 	// Ignore: that would be inherited.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGTERM)
@@ -42,6 +42,10 @@ func runCommand(dir string, request execRequest, in *json.Decoder) (status int, 
 	// A copy that stays open here would keep readers from seeing the command's end of output.
 	for fd := range 3 {
 		_ = unix.Close(fd)
+	}
+	if err := errors.Join(awaitExec(pid), out.Encode(execAnswer{Runs: true})); err != nil {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		return 0, err
 	}
 	go func() {
 		for {
@@ -67,6 +71,21 @@ func runCommand(dir string, request execRequest, in *json.Decoder) (status int, 
 		}
 		return ws.ExitStatus(), nil
 	}
+}
+
+// awaitExec waits until a child runs another program than this one, or has ended: before, it would swallow signals as this one does.
+func awaitExec(pid int) error {
+	self, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(settle); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		its, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+		if err != nil || !os.SameFile(self, its) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the command was not run within %s", settle)
 }
 
 // Exec implements compute.Runtime. It may leave a goroutine in r.Stdin.Read until that returns.
@@ -123,25 +142,36 @@ func (r *Runtime) converse(ctx context.Context, name string, request fabric.Exec
 		case <-ended:
 		}
 	}()
-	out := json.NewEncoder(ours)
-	if err := out.Encode(execRequest{request.Command, environment(request.Environment), request.Cwd, request.UID, request.GID}); err != nil {
-		return 0, errors.Join(err, reap(cmd))
+	in, out := json.NewDecoder(ours), json.NewEncoder(ours)
+	answer, err := begin(in, out, execRequest{request.Command, environment(request.Environment), request.Cwd, request.UID, request.GID})
+	if err == nil {
+		// Only now: signals, and keys that a terminal makes into signals, would have hit the helper.
+		go control(request.Control, out, s, ended)
+		copied := s.copy(request)
+		err = in.Decode(&answer)
+		s.drain(copied)
 	}
-	go control(request.Control, out, s, ended)
-	copied := s.copy(request)
-	var result execResult
-	err = json.NewDecoder(ours).Decode(&result)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	s.drain(copied)
-	if err != nil {
-		return 0, errors.Join(fmt.Errorf("its helper ended early: %w", err), reap(cmd))
+	if err == nil && answer.Error != "" {
+		err = errors.New(answer.Error)
 	}
-	if result.Error != "" {
-		return 0, errors.Join(errors.New(result.Error), reap(cmd))
+	return answer.Status, errors.Join(err, reap(cmd))
+}
+
+// begin has the helper run the command.
+func begin(in *json.Decoder, out *json.Encoder, request execRequest) (answer execAnswer, err error) {
+	if err := out.Encode(request); err != nil {
+		return answer, fmt.Errorf("ask the helper: %w", err)
 	}
-	return result.Status, reap(cmd)
+	if err := in.Decode(&answer); err != nil {
+		return answer, fmt.Errorf("hear from the helper: %w", err)
+	}
+	if answer.Error != "" {
+		return answer, errors.New(answer.Error)
+	}
+	return answer, nil
 }
 
 // reap ends a helper; it has little left to do and is not waited for long.

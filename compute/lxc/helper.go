@@ -152,10 +152,11 @@ type execControl struct {
 	Signal int `json:"signal"`
 }
 
-// execResult is the one answer of an exec helper.
-type execResult struct {
+// execAnswer is what an exec helper says: once that the command runs, and once how it ended; or only why it was not run.
+type execAnswer struct {
+	Runs   bool   `json:"runs,omitempty"`
 	Status int    `json:"status"`
-	Error  string `json:"error,omitempty"` // the command was not run
+	Error  string `json:"error,omitempty"`
 }
 
 // execSocket is the file descriptor of the conversation.
@@ -169,12 +170,12 @@ func helpExec(dir string) int {
 	if err := in.Decode(&request); err != nil {
 		return 1 // nobody is there to tell
 	}
-	result := execResult{}
-	status, err := runCommand(dir, request, in)
-	if result.Status = status; err != nil {
-		result.Error = err.Error()
+	var answer execAnswer
+	status, err := runCommand(dir, request, in, out)
+	if answer.Status = status; err != nil {
+		answer.Error = err.Error()
 	}
-	if err := out.Encode(result); err != nil {
+	if err := out.Encode(answer); err != nil {
 		return 1
 	}
 	return 0

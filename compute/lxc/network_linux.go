@@ -88,11 +88,8 @@ func applyLink(h *netlink.Handle, name string, last, next []netip.Prefix) error 
 	if err := h.LinkSetUp(link); err != nil {
 		return fmt.Errorf("bring %s up in the container: %w", name, err)
 	}
-	for _, p := range next {
-		// Nobody else has the address, the database sees to that; waiting for a duplicate would only cost a second.
-		if err := h.AddrReplace(link, &netlink.Addr{IPNet: ipNet(p), Flags: unix.IFA_F_NODAD}); err != nil {
-			return fmt.Errorf("add %s to %s in the container: %w", p, name, err)
-		}
+	if err := addAddresses(h, link, next); err != nil {
+		return err
 	}
 	for _, p := range last {
 		if slices.Contains(next, p) {
@@ -100,6 +97,17 @@ func applyLink(h *netlink.Handle, name string, last, next []netip.Prefix) error 
 		}
 		if err := h.AddrDel(link, &netlink.Addr{IPNet: ipNet(p)}); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 			return fmt.Errorf("remove %s from %s in the container: %w", p, name, err)
+		}
+	}
+	// The kernel takes the other IPv4 addresses of a subnet away together with the first one.
+	return addAddresses(h, link, next)
+}
+
+func addAddresses(h *netlink.Handle, link netlink.Link, addresses []netip.Prefix) error {
+	for _, p := range addresses {
+		// Nobody else has the address, the database sees to that; waiting for a duplicate would only cost a second.
+		if err := h.AddrReplace(link, &netlink.Addr{IPNet: ipNet(p), Flags: unix.IFA_F_NODAD}); err != nil {
+			return fmt.Errorf("add %s to %s in the container: %w", p, link.Attrs().Name, err)
 		}
 	}
 	return nil

@@ -66,8 +66,8 @@ func (r *Runtime) Start(ctx context.Context, spec compute.Spec) error {
 
 // runStart lets a helper start the container; it ends before init has done much.
 func (r *Runtime) runStart(ctx context.Context, name string) error {
-	// A file, not a pipe: liblxc's monitor may hold on to it.
-	output, err := os.Create(r.path(name, helperLog))
+	// A file, not a pipe: liblxc's monitor may hold on to it. The boot hook appends to it as well.
+	output, err := os.OpenFile(r.path(name, helperLog), os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}

@@ -165,6 +165,17 @@ func TestUnfinishedBridgeIsFinished(t *testing.T) {
 	}
 }
 
+func TestGatewayMovesInsideItsSubnet(t *testing.T) {
+	needNamespace(t)
+	m := newModule()
+	t.Cleanup(func() { reconcile(t, m, view(t)) })
+	reconcile(t, m, view(t, network("tb6", dual())))
+	reconcile(t, m, view(t, network("tb6", dual("ipv4.address", "10.77.0.254/24"))))
+	if out := run(t, "ip", "address", "show", "tb6"); !strings.Contains(out, "inet 10.77.0.254/24") || strings.Contains(out, "10.77.0.1/24") {
+		t.Errorf("after the move:\n%s", out)
+	}
+}
+
 func TestAddressIsRepaired(t *testing.T) {
 	needNamespace(t)
 	m := newModule()

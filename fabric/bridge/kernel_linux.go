@@ -107,14 +107,25 @@ func (k *kernel) ensureAddresses(link netlink.Link, p bridgePlan) error {
 		return wrap(p.name, "list the addresses of its bridge", err)
 	}
 	add, remove := addressDiff(have, p.gateways)
-	for _, a := range add {
-		if err := k.h.AddrReplace(link, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD}); err != nil {
-			return wrap(p.name, fmt.Sprintf("add gateway address %s", a), err)
-		}
+	if err := k.addGateways(link, p.name, add); err != nil {
+		return err
+	}
+	if len(remove) == 0 {
+		return nil
 	}
 	for _, a := range remove {
 		if err := k.h.AddrDel(link, &netlink.Addr{IPNet: ipNet(a)}); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 			return wrap(p.name, fmt.Sprintf("remove address %s", a), err)
+		}
+	}
+	// The kernel takes the other IPv4 addresses of a subnet away together with the first one.
+	return k.addGateways(link, p.name, p.gateways)
+}
+
+func (k *kernel) addGateways(link netlink.Link, network string, addresses []netip.Prefix) error {
+	for _, a := range addresses {
+		if err := k.h.AddrReplace(link, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD}); err != nil {
+			return wrap(network, fmt.Sprintf("add gateway address %s", a), err)
 		}
 	}
 	return nil
