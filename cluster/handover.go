@@ -63,17 +63,19 @@ func (n *Node) handover(ctx context.Context, e *engine) error {
 	return nil
 }
 
-// leaderClient opens a session with the database's leader, which has had time to be elected.
+// leaderClient opens a session with the database's leader, and gives one time to be elected.
 func (n *Node) leaderClient(ctx context.Context, p *proof, e *engine) (c *client.Client, leads bool, err error) {
+	election, cancel := context.WithTimeout(ctx, max(heirTimeout, electionsFactor*e.latency))
+	defer cancel()
 	for {
-		address, err := e.findLeader(ctx, n.databaseAddresses(p))
+		address, err := e.findLeader(election, n.databaseAddresses(p))
 		if err == nil {
 			c, err := e.client(ctx, address)
 			return c, address == p.Address, err
 		}
 		select {
 		case <-time.After(lostPause):
-		case <-ctx.Done():
+		case <-election.Done():
 			return nil, false, err
 		}
 	}
