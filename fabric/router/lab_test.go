@@ -1,7 +1,6 @@
 package router
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -152,9 +151,33 @@ func (m *member) plug() {
 	m.instance.IP("route add default via %s::1", m.net6())
 }
 
-// serve starts the service of the instance on the anycast addresses only.
+// serve starts the service of the instance on the anycast addresses only, and waits until it answers on both.
 func (m *member) serve() *exec.Cmd {
-	return m.instance.Start("env", serveEnv+"=203.0.113.53:80,[2001:db8:53::53]:80", os.Args[0])
+	m.t.Helper()
+	c := m.instance.Start("env", serveEnv+"=203.0.113.53:80,[2001:db8:53::53]:80", os.Args[0])
+	for _, prefix := range []string{anycast4, anycast6} {
+		bgptest.Eventually(m.t, 5*time.Second, func() string {
+			if err := dialFrom(m.instance, prefix); err != nil {
+				return err.Error()
+			}
+			return ""
+		})
+	}
+	return c
+}
+
+// dialFrom tells whether a host reaches the service at an address.
+func dialFrom(n *bgptest.Node, prefix string) error {
+	ns, err := os.Open("/run/netns/" + n.Name)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	conn, err := dialIn(ns, netip.AddrPortFrom(netip.MustParsePrefix(prefix).Addr(), 80), time.Now().Add(2*time.Second))
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 func (m *member) process(c *exec.Cmd) fabric.Process {
@@ -251,23 +274,6 @@ func (m *member) says(prefix, reason, text string) fabric.RouteState {
 		return ""
 	})
 	return r
-}
-
-// reaches tells whether a client at the router reaches the service.
-func (s *site) reaches(prefix string) error {
-	ns, err := os.Open("/run/netns/" + s.frr.Node.Name)
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Second)
-	defer cancel()
-	deadline, _ := ctx.Deadline()
-	conn, err := dialIn(ns, netip.AddrPortFrom(netip.MustParsePrefix(prefix).Addr(), 80), deadline)
-	if err != nil {
-		return err
-	}
-	return conn.Close()
 }
 
 func (s *site) gateways(prefix, want string) {

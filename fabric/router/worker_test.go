@@ -26,7 +26,7 @@ func TestServiceIsReachedInBothFamilies(t *testing.T) {
 	s.gateways(anycast4, "10.98.0.11")
 	s.gateways(anycast6, "fd98::11")
 	for _, prefix := range []string{anycast4, anycast6} {
-		if err := s.reaches(prefix); err != nil {
+		if err := dialFrom(s.frr.Node, prefix); err != nil {
 			t.Errorf("service at %s: %v", prefix, err)
 		}
 	}
