@@ -223,7 +223,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, methods map[st
 		slices.Sort(allowed)
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		writeErrorStatus(w, http.StatusMethodNotAllowed, fabric.Errorf(fabric.CodeNotSupported, "method-not-allowed",
-			"%s of %s is not possible: %s is", r.Method, r.URL.Path, strings.Join(allowed, ", ")))
+			"%s of %s is not possible", r.Method, r.URL.Path).WithFix("use %s", strings.Join(allowed, ", ")))
 		return
 	}
 	// The snapshot comes after the status: a status that knows of the cluster has a snapshot that does.

@@ -136,6 +136,9 @@ func queries(rt route) [][2]string {
 // operationID is method and path in one word.
 func operationID(rt route) string {
 	id := strings.ToLower(rt.method)
+	if rt.path == "/1.0" {
+		id += "_server"
+	}
 	for part := range strings.FieldsFuncSeq(strings.TrimPrefix(rt.path, "/1.0"), func(r rune) bool { return strings.ContainsRune("/-{}.", r) }) {
 		id += "_" + part
 	}

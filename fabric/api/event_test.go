@@ -1,0 +1,248 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	incusapi "github.com/lxc/incus/v6/shared/api"
+
+	"netfabric/fabric"
+)
+
+// until reads events until ok.
+func until(t *testing.T, s *EventStream, what string, ok func(incusapi.Event) bool) {
+	t.Helper()
+	stop := time.AfterFunc(10*time.Second, func() { s.Close() })
+	defer stop.Stop()
+	for {
+		e, err := s.Next()
+		if err != nil {
+			t.Fatalf("%s was not seen: %v", what, err)
+		}
+		if ok(e) {
+			return
+		}
+	}
+}
+
+func listen(t *testing.T, m *member, types ...string) *EventStream {
+	t.Helper()
+	s, err := m.unix.Events(t.Context(), types...)
+	must(t, err)
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestLifecycleEvents(t *testing.T) {
+	f := bootstrapped(t, "n1", "n2")
+	// What is done through one member is seen at another.
+	s := listen(t, f.members["n2"], "lifecycle")
+	c := f.members["n1"].unix
+	f.members["n1"].launch(t, "c1", "n1")
+	must(t, c.CreateNetwork(t.Context(), incusapi.NetworksPost{Name: "web0"}))
+	must(t, c.DeleteNetwork(t.Context(), "web0"))
+	op, err := c.UpdateInstanceState(t.Context(), "c1", incusapi.InstanceStatePut{Action: "restart"})
+	wait(t, op, err)
+	op, err = c.UpdateInstanceState(t.Context(), "c1", incusapi.InstanceStatePut{Action: "stop"})
+	wait(t, op, err)
+	op, err = c.DeleteInstance(t.Context(), "c1")
+	wait(t, op, err)
+	f.members["n1"].setOffline("n1", true)
+	// Changes that follow each other closely may merge: creation and deletion of the instance are far enough apart.
+	missing := map[string]string{"instance-created": "/1.0/instances/c1", "instance-deleted": "/1.0/instances/c1", "cluster-member-offline": "/1.0/cluster/members/n1"}
+	until(t, s, "lifecycle", func(e incusapi.Event) bool {
+		var l incusapi.EventLifecycle
+		must(t, json.Unmarshal(e.Metadata, &l))
+		if e.Type != "lifecycle" || e.Location != "n2" || e.Project != "default" {
+			t.Fatalf("got %+v", e)
+		}
+		if missing[l.Action] == l.Source {
+			delete(missing, l.Action)
+		}
+		return len(missing) == 0
+	})
+}
+
+func TestLifecycleDiff(t *testing.T) {
+	base := seen{fabric.EmptySnapshot(), fabric.EmptyReports(), map[string]bool{"n1": true}}
+	now := base
+	advance := func(change func(tx *fabric.Tx)) {
+		t.Helper()
+		tx := fabric.NewTx(now.snap)
+		change(tx)
+		_, next, err := tx.Finish(now.snap.Revision + 1)
+		must(t, err)
+		now.snap = next
+	}
+	_, pem := newCertificate(t, "n1", farFuture)
+	advance(func(tx *fabric.Tx) {
+		must(t, tx.Put(&fabric.Member{Header: fabric.Header{Name: "n1"}, Address: "192.0.2.1:8443", Certificate: pem}))
+		must(t, tx.Put(&fabric.Cluster{Header: fabric.Header{Name: fabric.ClusterName}}))
+		must(t, tx.Put(&fabric.Pool{Header: fabric.Header{Name: "local"}, Driver: "dir"}))
+		must(t, tx.Put(&fabric.Instance{Header: fabric.Header{Name: "c1"}, Type: "container", Power: fabric.PowerRunning, Member: "n1", Pool: "local"}))
+	})
+	report := func(status fabric.InstanceStatus, boots uint64) {
+		c := fabric.Condition{Object: instanceKey("c1"), Member: "n1", Type: fabric.ConditionInstance}.WithData(fabric.InstanceState{Status: status, Boots: boots})
+		now.reports = now.reports.With(now.reports.Counter+1, []fabric.Condition{c}, nil)
+	}
+	actions := func() []string {
+		var got []string
+		for _, e := range lifecycle(base, now) {
+			got = append(got, e.Action)
+		}
+		base = now
+		return got
+	}
+	for _, step := range []struct {
+		change func()
+		want   []string
+	}{
+		{func() {}, []string{"cluster-member-added", "storage-pool-created", "instance-created", "config-updated"}},
+		{func() {}, nil},
+		{func() { report(fabric.InstanceRunning, 1) }, []string{"instance-started"}},
+		{func() { report(fabric.InstanceRunning, 2) }, []string{"instance-restarted"}},
+		{func() { report(fabric.InstanceError, 2) }, []string{"instance-error"}},
+		{func() { report(fabric.InstanceStopped, 2) }, []string{"instance-stopped"}},
+		{func() { now.online = map[string]bool{"n1": false} }, []string{"cluster-member-offline"}},
+		{func() { now.online = map[string]bool{"n1": true} }, []string{"cluster-member-online"}},
+		{func() {
+			advance(func(tx *fabric.Tx) { must(t, tx.Delete(instanceKey("c1"))) })
+		}, []string{"instance-deleted"}},
+	} {
+		step.change()
+		if got := actions(); !slices.Equal(got, step.want) {
+			t.Fatalf("got %v, want %v", got, step.want)
+		}
+	}
+}
+
+func TestRoutingDiff(t *testing.T) {
+	peer, svc := fabric.Key{Kind: fabric.KindPeer, Name: "tor1"}, fabric.Key{Kind: fabric.KindAnycast, Name: "dns"}
+	prefix := netip.MustParsePrefix("203.0.113.53/32")
+	session := func(state string) fabric.Condition {
+		return fabric.Condition{Object: peer, Member: "n1", Type: fabric.ConditionSession, Reason: "hold-timer"}.WithData(fabric.PeerState{Name: "tor1", State: state})
+	}
+	route := func(announced, healthy bool, reason string) fabric.Condition {
+		return fabric.Condition{Object: svc, Member: "n1", Type: fabric.ConditionRoutes}.WithData([]fabric.RouteState{{
+			Prefix: prefix, Owner: svc, Up: announced, Reason: reason, Peers: []fabric.RoutePeer{{Peer: "tor1", Announced: announced}},
+			Copies: []fabric.CopyState{{Instance: "d1", Device: "eth0", Healthy: healthy, Reason: reason}},
+		}})
+	}
+	last := fabric.EmptyReports()
+	for _, step := range []struct {
+		set  []fabric.Condition
+		gone []fabric.ConditionKey
+		want []RoutingEvent
+	}{
+		{[]fabric.Condition{session("active")}, nil, nil},
+		{[]fabric.Condition{session("established")}, nil, []RoutingEvent{{Action: "session-up", Member: "n1", Peer: "tor1", Reason: "hold-timer"}}},
+		{[]fabric.Condition{route(true, true, "")}, nil, []RoutingEvent{
+			{Action: "copy-healthy", Member: "n1", Prefix: prefix, Owner: "anycast/dns", Instance: "d1"},
+			{Action: "prefix-announced", Member: "n1", Peer: "tor1", Prefix: prefix, Owner: "anycast/dns"},
+		}},
+		{[]fabric.Condition{route(false, false, "check-failed")}, nil, []RoutingEvent{
+			{Action: "copy-unhealthy", Member: "n1", Prefix: prefix, Owner: "anycast/dns", Instance: "d1", Reason: "check-failed"},
+			{Action: "prefix-withdrawn", Member: "n1", Peer: "tor1", Prefix: prefix, Owner: "anycast/dns", Reason: "check-failed"},
+		}},
+		{[]fabric.Condition{route(true, true, "")}, nil, []RoutingEvent{
+			{Action: "copy-healthy", Member: "n1", Prefix: prefix, Owner: "anycast/dns", Instance: "d1"},
+			{Action: "prefix-announced", Member: "n1", Peer: "tor1", Prefix: prefix, Owner: "anycast/dns"},
+		}},
+		{nil, []fabric.ConditionKey{route(true, true, "").Key(), session("").Key()}, []RoutingEvent{
+			{Action: "prefix-withdrawn", Member: "n1", Peer: "tor1", Prefix: prefix, Owner: "anycast/dns", Reason: "removed"},
+			{Action: "session-down", Member: "n1", Peer: "tor1", Reason: "removed"},
+		}},
+	} {
+		now := last.With(last.Counter+1, step.set, step.gone)
+		got := routing(last, now)
+		slices.SortFunc(got, func(a, b RoutingEvent) int { return strings.Compare(a.Action, b.Action) })
+		if !reflect.DeepEqual(got, step.want) {
+			t.Fatalf("got  %+v\nwant %+v", got, step.want)
+		}
+		last = now
+	}
+}
+
+func TestOperationEvents(t *testing.T) {
+	m := bootstrapped(t, "n1").members["n1"]
+	s := listen(t, m, "operation")
+	op, err := m.unix.CreateInstance(t.Context(), newInstancePost("c1", false))
+	must(t, err)
+	var states []string
+	until(t, s, "the end of the operation", func(e incusapi.Event) bool {
+		var o incusapi.Operation
+		must(t, json.Unmarshal(e.Metadata, &o))
+		if o.ID == op.ID {
+			states = append(states, o.Status)
+		}
+		return o.ID == op.ID && o.StatusCode == incusapi.Success
+	})
+	if !slices.Equal(states, []string{"Running", "Success"}) {
+		t.Fatalf("got %v", states)
+	}
+}
+
+func TestLoggingEvents(t *testing.T) {
+	m := bootstrapped(t, "n1").members["n1"]
+	s := listen(t, m, "logging")
+	var plain bytes.Buffer
+	log := slog.New(m.server.Events.LogHandler(slog.NewTextHandler(&plain, nil))).With("peer", "tor1").WithGroup("g")
+	log.Info("session is up", "asn", 64512, "password", "hunter2")
+	until(t, s, "the record", func(e incusapi.Event) bool {
+		var l incusapi.EventLogging
+		must(t, json.Unmarshal(e.Metadata, &l))
+		want := incusapi.EventLogging{Message: "session is up", Level: "info", Context: map[string]string{"peer": "tor1", "g.asn": "64512", "g.password": "(secret)"}}
+		if !reflect.DeepEqual(l, want) {
+			t.Fatalf("got %+v", l)
+		}
+		return true
+	})
+	if !strings.Contains(plain.String(), "session is up") {
+		t.Fatal("the next handler was not called")
+	}
+}
+
+// TestSlowListener sees that who does not read is cut off, and nobody else waits.
+func TestSlowListener(t *testing.T) {
+	hub := NewHub()
+	slow, quick := hub.listen(nil), hub.listen([]string{EventRouting})
+	for range backlog + 1 {
+		hub.publish(EventRouting, "", RoutingEvent{})
+		<-quick.events
+	}
+	n := 0
+	for range slow.events {
+		n++
+	}
+	if n != backlog || !hub.wanted(EventRouting) || hub.wanted("logging") {
+		t.Fatalf("the slow listener got %d events", n)
+	}
+	hub.leave(quick)
+	hub.leave(slow)
+	hub.close()
+	if _, open := <-hub.listen(nil).events; open {
+		t.Fatal("a closed hub takes listeners")
+	}
+}
+
+func TestEventsEndWithTheServer(t *testing.T) {
+	m := bootstrapped(t, "n1").members["n1"]
+	s := listen(t, m)
+	m.server.Close()
+	if _, err := s.Next(); err == nil || errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	_, err := m.unix.CreateInstance(t.Context(), newInstancePost("c1", false))
+	refused(t, err, fabric.CodeUnavailable, "too-many-operations")
+	_, err = m.unix.Events(t.Context(), "nonsense")
+	refused(t, err, fabric.CodeInvalid, "bad-type")
+}
