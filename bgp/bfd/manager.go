@@ -16,9 +16,6 @@ var ErrClosed = errors.New("BFD is closed")
 // burst is how many datagrams are read in a row before timers are looked at: under a flood packets still go out.
 const burst = 512
 
-// eventBuffer is how many events wait for a watcher; then the oldest are dropped.
-const eventBuffer = 64
-
 // Options are how a Manager runs.
 type Options struct {
 	Wake func() // called after each change of a session's state; must not block. Optional
@@ -31,11 +28,11 @@ type Manager struct {
 	wake     func()
 	commands chan func()
 	done     chan struct{}
-	realtime error // valid once New has returned
+	realtime error // valid once start has returned
+	watchers watchers
 
 	// Of the loop.
 	engine   *engine
-	watchers map[Key][]chan Event
 	changed  bool // a state changed since wake was called
 	closing  bool
 	draining bool
@@ -60,7 +57,6 @@ func Start(o Options) (*Manager, error) {
 func start(o Options, h host) (*Manager, error) {
 	m := &Manager{
 		host: h, wake: o.Wake, commands: make(chan func(), 16), done: make(chan struct{}), drained: make(chan struct{}),
-		watchers: map[Key][]chan Event{},
 	}
 	// Discriminators must be hard to guess: packets that name one are of its session.
 	m.engine = newEngine(h, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), m.emit)
@@ -76,18 +72,9 @@ func start(o Options, h host) (*Manager, error) {
 // the neighbour, and goes when the neighbour knows. An invalid set changes nothing. That a session can't have a socket is no error: it is shown in
 // its state, and tried again.
 func (m *Manager) Set(peers []Peer) error {
-	desired := make([]Peer, 0, len(peers))
-	seen := map[Key]bool{}
-	for _, p := range peers {
-		if err := p.Validate(); err != nil {
-			return err
-		}
-		p = p.normal()
-		if seen[p.Key] {
-			return fmt.Errorf("BFD session with %s is wanted twice", p.Key)
-		}
-		seen[p.Key] = true
-		desired = append(desired, p)
+	desired, err := normalize(peers)
+	if err != nil {
+		return err
 	}
 	return m.do(func() {
 		if !m.draining {
@@ -115,19 +102,7 @@ func (m *Manager) Discards() (map[string]uint64, error) {
 
 // Watch returns the events of a session from now on, whether it is there yet or not. Of a watcher that lags 64 events the oldest are dropped.
 // stop ends it; the channel is never closed.
-func (m *Manager) Watch(k Key) (events <-chan Event, stop func(), err error) {
-	k = Peer{Key: k}.normal().Key
-	c := make(chan Event, eventBuffer)
-	err = m.do(func() { m.watchers[k] = append(m.watchers[k], c) })
-	stop = func() {
-		_ = m.do(func() { // closed: nothing to stop
-			if m.watchers[k] = slices.DeleteFunc(m.watchers[k], func(o chan Event) bool { return o == c }); len(m.watchers[k]) == 0 {
-				delete(m.watchers, k)
-			}
-		})
-	}
-	return c, stop, err
-}
+func (m *Manager) Watch(k Key) (events <-chan Event, stop func()) { return m.watchers.watch(k) }
 
 // Realtime tells why the thread that sends and receives has no real-time priority; nil when it has.
 func (m *Manager) Realtime() error { return m.realtime }
@@ -226,17 +201,5 @@ func (m *Manager) turn() {
 
 func (m *Manager) emit(e Event) {
 	m.changed = true
-	for _, c := range m.watchers[e.Key] {
-		for sent := false; !sent; {
-			select {
-			case c <- e:
-				sent = true
-			default:
-				select {
-				case <-c:
-				default:
-				}
-			}
-		}
-	}
+	m.watchers.publish(e)
 }

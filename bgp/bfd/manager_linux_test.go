@@ -221,46 +221,6 @@ func TestLocalAddressComes(t *testing.T) {
 	await(t, "packets are sent", func() bool { return stateOf(t, m, k).Out > 0 })
 }
 
-// At 10 ms sessions stay up while other goroutines want all processors.
-func TestBusyProcess(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a second of all processors")
-	}
-	p := newPair(t)
-	a, b := startIn(t, p.a), startIn(t, p.b)
-	c := Config{MinTx: 30 * time.Millisecond, MinRx: 30 * time.Millisecond, Multiplier: 5}
-	set(t, a, Peer{Key: sorts[0].a.Key, Config: c})
-	set(t, b, Peer{Key: sorts[0].b.Key, Config: c})
-	awaitState(t, a, sorts[0].a.Key, Up)
-	awaitState(t, b, sorts[0].b.Key, Up)
-	stop, done := make(chan struct{}), make(chan struct{})
-	const workers = 4
-	for range workers {
-		go func() {
-			garbage := map[int][]byte{}
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					done <- struct{}{}
-					return
-				default:
-					garbage[i%1000] = make([]byte, 4096)
-				}
-			}
-		}()
-	}
-	<-time.After(time.Second)
-	close(stop)
-	for range workers {
-		<-done
-	}
-	for _, s := range []PeerState{stateOf(t, a, sorts[0].a.Key), stateOf(t, b, sorts[0].b.Key)} {
-		if s.Flaps != 0 || s.Status.State != Up {
-			t.Errorf("%+v", s)
-		}
-	}
-}
-
 // Where real-time priority is not allowed, that is said; where it is, only the loop's thread has it.
 func TestRealtime(t *testing.T) {
 	p := newPair(t)

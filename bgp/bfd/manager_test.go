@@ -182,7 +182,7 @@ func newDuo(t *testing.T) *duo {
 	return d
 }
 
-func set(t *testing.T, m *Manager, peers ...Peer) {
+func set(t testing.TB, m sessions, peers ...Peer) {
 	t.Helper()
 	if err := m.Set(peers); err != nil {
 		t.Fatal(err)

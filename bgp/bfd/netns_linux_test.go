@@ -142,8 +142,15 @@ func await(t testing.TB, what string, level func() bool) {
 	}
 }
 
+// sessions is what a Manager and a Remote have in common.
+type sessions interface {
+	Set([]Peer) error
+	State() ([]PeerState, error)
+	Watch(Key) (<-chan Event, func())
+}
+
 // stateOf is the state of a session; its zero value where there is none.
-func stateOf(t testing.TB, m *Manager, k Key) PeerState {
+func stateOf(t testing.TB, m sessions, k Key) PeerState {
 	t.Helper()
 	states, err := m.State()
 	if err != nil {
@@ -157,7 +164,7 @@ func stateOf(t testing.TB, m *Manager, k Key) PeerState {
 	return PeerState{}
 }
 
-func awaitState(t testing.TB, m *Manager, k Key, want State) PeerState {
+func awaitState(t testing.TB, m sessions, k Key, want State) PeerState {
 	t.Helper()
 	await(t, fmt.Sprintf("the session with %s is %s", k, want), func() bool { return stateOf(t, m, k).Status.State == want })
 	return stateOf(t, m, k)
@@ -180,12 +187,9 @@ func awaitEvent(t testing.TB, events <-chan Event, to State) Event {
 }
 
 // watch is Manager.Watch for the time of the test.
-func watch(t testing.TB, m *Manager, k Key) <-chan Event {
+func watch(t testing.TB, m sessions, k Key) <-chan Event {
 	t.Helper()
-	events, stop, err := m.Watch(k)
-	if err != nil {
-		t.Fatal(err)
-	}
+	events, stop := m.Watch(k)
 	t.Cleanup(stop)
 	return events
 }

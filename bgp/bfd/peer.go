@@ -86,6 +86,24 @@ func (p Peer) normal() Peer {
 	return p
 }
 
+// normalize checks a set of peers.
+func normalize(peers []Peer) ([]Peer, error) {
+	desired := make([]Peer, 0, len(peers))
+	seen := map[Key]bool{}
+	for _, p := range peers {
+		if err := p.Validate(); err != nil {
+			return nil, err
+		}
+		p = p.normal()
+		if seen[p.Key] {
+			return nil, fmt.Errorf("BFD session with %s is wanted twice", p.Key)
+		}
+		seen[p.Key] = true
+		desired = append(desired, p)
+	}
+	return desired, nil
+}
+
 // Event is a change of a session's state.
 type Event struct {
 	Key

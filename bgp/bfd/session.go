@@ -22,6 +22,9 @@ type Config struct {
 	MinRx      time.Duration // Required Min RX Interval: 10 ms to 10 s in whole microseconds
 	Multiplier uint8         // Detect Mult: packets that the neighbour may miss in a row, 1-255
 	Passive    bool          // send nothing before the neighbour did (RFC 5880, 6.1)
+
+	// Independent tells the neighbour that the session lives on while the control plane restarts (C bit: RFC 5880, 4.1; RFC 5882, 4.3).
+	Independent bool
 }
 
 // Default fills what is not set.
@@ -395,7 +398,7 @@ func (s *Session) transmit(now time.Time) {
 
 func (s *Session) packet() Packet {
 	return Packet{
-		Diag: s.diag, State: s.state, Poll: s.poll == pollActive, Multiplier: s.cfg.Multiplier,
+		Diag: s.diag, State: s.state, Poll: s.poll == pollActive, ControlPlaneIndependent: s.cfg.Independent, Multiplier: s.cfg.Multiplier,
 		MyDiscr: s.localDiscr, YourDiscr: s.remote.MyDiscr, MinTx: s.minTx, MinRx: s.minRx,
 	}
 }
