@@ -62,6 +62,9 @@ func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, e
 		}
 		report.Conditions = append(report.Conditions, condition)
 	}
+	if v.Desired.Revision == 0 {
+		return report, nil // nothing is known yet: nothing is unwanted
+	}
 	return report, m.prune(ctx, v.Desired)
 }
 

@@ -17,6 +17,10 @@ func view(t *testing.T, pools ...*fabric.Pool) fabric.View {
 	t.Helper()
 	store := fabrictest.NewMemory()
 	if _, err := store.Apply(t.Context(), func(tx *fabric.Tx) error {
+		// Something is always there: an empty snapshot of revision 0 would mean that nothing is known yet.
+		if err := tx.Put(&fabric.Profile{Header: fabric.Header{Name: "default"}}); err != nil {
+			return err
+		}
 		for _, p := range pools {
 			if err := tx.Put(p); err != nil {
 				return err
@@ -66,6 +70,10 @@ func TestPoolComesAndGoes(t *testing.T) {
 	}
 	if err := m.DeleteVolume(t.Context(), "default", "v"); err != nil {
 		t.Fatal(err)
+	}
+	reconcile(t, m, fabric.View{Member: "m1", Desired: fabric.EmptySnapshot(), Reports: fabric.EmptyReports()})
+	if _, err := os.Stat(filepath.Join(root, "storage-pools", "default")); err != nil {
+		t.Errorf("removed before anything is known: %v", err)
 	}
 	reconcile(t, m, view(t))
 	if _, err := os.Stat(filepath.Join(root, "storage-pools", "default")); !os.IsNotExist(err) {

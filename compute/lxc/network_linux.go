@@ -46,6 +46,9 @@ func applyNetwork(p fabric.Process, last, next compute.Network) error {
 		if i := slices.IndexFunc(last.NICs, func(o compute.NIC) bool { return o.Inside == nic.Inside }); i >= 0 {
 			old = last.NICs[i]
 		}
+		if err := settleLinkLocal(h, nic.Inside); err != nil {
+			return err
+		}
 		if err := applyLink(h, nic.Inside, old.Addresses, nic.Addresses); err != nil {
 			return err
 		}
@@ -101,6 +104,48 @@ func applyLink(h *netlink.Handle, name string, last, next []netip.Prefix) error 
 	}
 	// The kernel takes the other IPv4 addresses of a subnet away together with the first one.
 	return addAddresses(h, link, next)
+}
+
+// settleLinkLocal gives a NIC its link-local address without duplicate address detection. The kernel asks for its neighbours, the gateway
+// among them, from that address: until the detection is over, more than a second, no IPv6 packet would leave the container.
+func settleLinkLocal(h *netlink.Handle, name string) error {
+	link, err := h.LinkByName(name)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil // as in applyLink
+	}
+	if err != nil {
+		return fmt.Errorf("look for %s in the container: %w", name, err)
+	}
+	addresses, err := h.AddrList(link, netlink.FAMILY_V6)
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list the addresses of %s in the container: %w", name, err)
+	}
+	for _, a := range addresses {
+		if !a.IP.IsLinkLocalUnicast() {
+			continue
+		}
+		if a.Flags&unix.IFA_F_TENTATIVE == 0 {
+			return nil
+		}
+		if err := h.AddrDel(link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("remove %s from %s in the container: %w", a.IPNet, name, err)
+		}
+	}
+	const none = 1 // IN6_ADDR_GEN_MODE_NONE, if_link.h: it makes none of its own when the carrier comes
+	if err := h.LinkSetIP6AddrGenMode(link, none); err != nil {
+		return fmt.Errorf("take over the link-local address of %s in the container: %w", name, err)
+	}
+	return addAddresses(h, link, []netip.Prefix{netip.PrefixFrom(linkLocal(link.Attrs().HardwareAddr), 64)})
+}
+
+// linkLocal is the link-local address with the modified EUI-64 of a MAC (RFC 4291, appendix A).
+func linkLocal(mac net.HardwareAddr) netip.Addr {
+	a := [16]byte{0xfe, 0x80}
+	copy(a[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+	return netip.AddrFrom16(a)
 }
 
 func addAddresses(h *netlink.Handle, link netlink.Link, addresses []netip.Prefix) error {

@@ -148,29 +148,27 @@ func locked(file string) bool {
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// haltSignal is the signal by which an init of a kind that nobody told us wants to be stopped: it is one that it waits for.
-func haltSignal(p fabric.Process) unix.Signal {
-	const rtmin = 34 // as libc counts
+// haltSignal is the signal by which an init of a kind that nobody told us wants to be stopped: it is one that it waits for. ok is false while
+// it waits for none: it has just begun, or never will, and the kernel drops what the first process of a container does not wait for.
+func haltSignal(p fabric.Process) (s unix.Signal, ok bool) {
 	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.PID), "status"))
 	if err != nil {
-		return unix.SIGPWR
+		return 0, false
 	}
-	return chooseHaltSignal(signalMask(string(data), "SigBlk"), signalMask(string(data), "SigCgt"), rtmin+3)
+	return chooseHaltSignal(signalMask(string(data), "SigBlk"), signalMask(string(data), "SigCgt"))
 }
 
-// chooseHaltSignal knows systemd by the real-time signal that it blocks and waits for, busybox by SIGUSR2 (power off), and takes SIGPWR
-// for everything else.
-func chooseHaltSignal(blocked, caught uint64, systemd unix.Signal) unix.Signal {
-	waits := func(s unix.Signal) bool { return (blocked|caught)&(1<<(s-1)) != 0 }
-	switch {
-	case waits(systemd):
-		return systemd
-	case waits(unix.SIGPWR):
-		return unix.SIGPWR
-	case waits(unix.SIGUSR2):
-		return unix.SIGUSR2
+const sigSystemdHalt = unix.Signal(34 + 3) // SIGRTMIN+3 as libc counts, see systemd(1)
+
+// chooseHaltSignal knows systemd by the real-time signal that it blocks and waits for, sysvinit by SIGPWR and busybox by SIGUSR2 (power off).
+// Other programs end by SIGTERM, which would make an init reboot.
+func chooseHaltSignal(blocked, caught uint64) (unix.Signal, bool) {
+	for _, s := range []unix.Signal{sigSystemdHalt, unix.SIGPWR, unix.SIGUSR2, unix.SIGTERM} {
+		if (blocked|caught)&(1<<(s-1)) != 0 {
+			return s, true
+		}
 	}
-	return unix.SIGPWR
+	return 0, false
 }
 
 func signalMask(status, field string) uint64 {

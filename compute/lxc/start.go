@@ -43,7 +43,7 @@ func (r *Runtime) Start(ctx context.Context, spec compute.Spec) error {
 		return fabric.Conflictf("not-stopped", "start instance %q: it is %s", spec.Name, c.State)
 	}
 	// A crash may have left what is in the way of a start.
-	if err := errors.Join(dropLinks(c.Network), dropLinks(spec.Network)); err != nil {
+	if err := errors.Join(r.clear(ctx, spec.Name), dropLinks(spec.Network)); err != nil {
 		return fmt.Errorf("start instance %q: %w", spec.Name, err)
 	}
 	request := startRequest{Name: spec.Name, Items: items(spec, r.look(spec.Name)), Boots: spec.Boots, HideIDTools: !delegated(spec.IDs)}

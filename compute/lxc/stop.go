@@ -16,6 +16,9 @@ import (
 // settle is how long liblxc's monitor has to clear up after its init, and the kernel to end a killed process.
 const settle = 5 * time.Second
 
+// untilReady is how long an init may take until it waits for a signal.
+const untilReady = 3 * time.Second
+
 // Stop implements compute.Runtime.
 func (r *Runtime) Stop(ctx context.Context, name string, grace time.Duration) error {
 	if err := fabric.CheckHostname("instance", name); err != nil {
@@ -59,11 +62,23 @@ func (r *Runtime) askToStop(ctx context.Context, name string, grace time.Duratio
 		return err
 	}
 	defer h.close()
-	if err := h.signal(haltSignal(last.Init)); err != nil {
-		return fmt.Errorf("ask init to stop: %w", err)
-	}
 	patience, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
+	s, ok := haltSignal(last.Init)
+	for began := time.Now(); !ok; s, ok = haltSignal(last.Init) {
+		if time.Since(began) > untilReady {
+			return nil // it can't be asked
+		}
+		look, cancel := context.WithTimeout(patience, 50*time.Millisecond)
+		err := h.wait(look)
+		cancel()
+		if err == nil || patience.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	if err := h.signal(s); err != nil {
+		return fmt.Errorf("ask init to stop: %w", err)
+	}
 	// Whether it ended or not, the rest is killed; only the caller's own end ends this.
 	_ = h.wait(patience)
 	return ctx.Err()
