@@ -16,7 +16,7 @@ import (
 )
 
 // Protocol is the number by which kernel routes are known as ours (rtm_protocol in rtnetlink(7)). Routes with another one are never touched.
-const Protocol = 191
+const Protocol = 159
 
 // metric of our routes: an administrator's route without one goes before them.
 const metric = 64
@@ -144,7 +144,8 @@ func watchRoutes(ctx context.Context, log *slog.Logger, each func(netlink.RouteU
 	for ctx.Err() == nil {
 		updates, done := make(chan netlink.RouteUpdate, 1024), make(chan struct{})
 		err := netlink.RouteSubscribeWithOptions(updates, done, netlink.RouteSubscribeOptions{
-			ErrorCallback: complain(ctx, log, "route events"),
+			ErrorCallback:     complain(ctx, log, "route events"),
+			ReceiveBufferSize: eventBuffer, ReceiveBufferForceSize: true,
 		})
 		if err == nil {
 			lost()

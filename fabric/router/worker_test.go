@@ -225,7 +225,7 @@ func TestKernelRoutesAreOursAlone(t *testing.T) {
 	gateway(anycast4, m.net4()+".10")
 	// A route of somebody else in the way is left alone, and told.
 	m.end(syscall.SIGKILL)
-	m.node.IP("route flush proto 191")
+	m.node.IP("route flush proto 159")
 	m.node.IP("route add 203.0.113.53 via %s.10 dev br0 metric 64 proto static", m.net4())
 	m.start()
 	m.says(anycast4, fabric.ReasonRouteFailed, "the kernel has one from somebody else")

@@ -4,8 +4,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -54,6 +56,31 @@ func command() *cobra.Command {
 	}
 	ask.Flags().DurationVar(&o.Interval, "interval", 5*time.Millisecond, "time between two requests")
 	ask.Flags().DurationVar(&o.Timeout, "timeout", time.Second, "time after which a request is lost")
-	root.AddCommand(up, down, ask)
+	watch := &cobra.Command{
+		Use: "watch PREFIX", Short: "Tell how many next hops the kernel here has for a prefix, now and at each change", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			prefix, err := netip.ParsePrefix(args[0])
+			if err != nil {
+				return err
+			}
+			return probe.WatchNextHops(c.Context(), c.OutOrStdout(), prefix)
+		},
+	}
+	kill := &cobra.Command{
+		Use: "kill PID", Short: "Kill a process here and tell when", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			pid, err := strconv.Atoi(args[0])
+			if err != nil || pid < 2 {
+				return fmt.Errorf("%q is not the id of a process that may be killed", args[0])
+			}
+			at := probe.Now()
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				return fmt.Errorf("kill process %d: %w", pid, err)
+			}
+			_, err = fmt.Fprintln(c.OutOrStdout(), int64(at))
+			return err
+		},
+	}
+	root.AddCommand(up, down, ask, watch, kill)
 	return root
 }
