@@ -3,6 +3,7 @@ package vrrp
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -223,4 +224,99 @@ func TestUnicastPeers(t *testing.T) {
 	}
 	r2.waitFor(IPv4, Active)
 	r2.waitFor(IPv6, Active)
+}
+
+// TestStopped: a router that did not run for longer than its timers listens before it believes in silence.
+func TestStopped(t *testing.T) {
+	l := newLink(t, 2)
+	interval := 50 * time.Millisecond
+	r1, r2 := l.driver("r1"), l.driver("r2")
+	r1.set(testGateway(200, interval))
+	r1.waitFor(IPv4, Active)
+	r2.set(testGateway(100, interval))
+	wait(t, 5*time.Second, "an advert", func() bool { return r2.router(IPv4).In > 0 })
+	pause := func(d, other *driver) {
+		t.Helper()
+		if err := d.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		before := other.router(IPv4)
+		wait(t, 5*time.Second, "ten adverts", func() bool {
+			s := other.router(IPv4)
+			return s.State == Active && s.Out > before.Out+10
+		})
+		if err := d.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pause(r2, r1)
+	if s := r2.router(IPv4); s.State != Backup || len(s.Transitions) != 1 {
+		t.Fatalf("backup was stopped: %+v", s)
+	}
+	pause(r1, r2)
+	r1.waitFor(IPv4, Active) // preempts
+	if s := r1.router(IPv4); len(s.Transitions) < 2 {
+		t.Fatalf("active was stopped: %+v", s)
+	}
+	if s := r2.waitFor(IPv4, Backup); s.Conflict.IsValid() {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// TestForwarding: while Active, what is sent to the virtual MAC is routed on, though the interface itself routes nothing.
+func TestForwarding(t *testing.T) {
+	l := newLink(t, 1)
+	l.namespace("s")
+	l.in("r1", "ip link add eth1 type veth peer name eth0 netns "+l.name("s"), "ip link set eth1 up",
+		"ip addr add 203.0.113.1/24 dev eth1", "ip addr add 2001:db8:1::1/64 dev eth1 nodad",
+		"sysctl -qw net.ipv4.conf.eth1.forwarding=1", "sysctl -qw net.ipv6.conf.eth1.force_forwarding=1")
+	l.in("s", "ip link set eth0 up", "ip addr add 203.0.113.2/24 dev eth0", "ip addr add 2001:db8:1::2/64 dev eth0 nodad",
+		"ip route add default via 203.0.113.1", "ip -6 route add default via 2001:db8:1::1")
+	if got := l.in("r1", "sysctl -n net.ipv4.conf.eth0.forwarding net.ipv6.conf.all.forwarding"); got != "0\n0\n" {
+		t.Fatalf("the namespace forwards by itself: %q", got)
+	}
+	r1 := l.driver("r1")
+	r1.set(testGateway(255, time.Second))
+	r1.waitFor(IPv4, Active)
+	r1.waitFor(IPv6, Active)
+	for _, to := range []string{"203.0.113.2", "2001:db8:1::2", gateway4, gateway6} {
+		p := l.probe(to)
+		p.waitAnswered(t, time.Now())
+		p.end()
+	}
+}
+
+// TestForeign: virtual routers that are not ours are noted, and so is one of version 2.
+func TestForeign(t *testing.T) {
+	l := newLink(t, 2)
+	r1, r2 := l.driver("r1"), l.driver("r2")
+	r1.set(testGateway(255, 100*time.Millisecond))
+	other := testGateway(77, 100*time.Millisecond)
+	other.VRID = 52
+	r2.set(other)
+	r2.waitFor(IPv4, Active)
+	wait(t, 5*time.Second, "VRID 52 heard", func() bool {
+		for _, h := range r1.order(order{}).State.Foreign {
+			if h.VRID == 52 && h.Family == IPv4 && h.Priority == 77 && h.Version == 3 && h.Source.String() == "192.0.2.3" {
+				return true
+			}
+		}
+		return false
+	})
+	l.inside("r2", func() error { // version 2 for our VRID, and one with a bad checksum
+		s, err := openSocket(IPv4, "eth0", 2)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		r1 := addrs("192.0.2.2")[0]
+		if err := s.send(addrs("192.0.2.3")[0], r1, []byte{0x21, 51, 100, 1, 0, 1, 0, 0, 192, 0, 2, 1}); err != nil {
+			return err
+		}
+		return s.send(addrs("192.0.2.3")[0], r1, []byte{0x31, 51, 100, 1, 0, 1, 0, 0, 192, 0, 2, 1})
+	})
+	wait(t, 5*time.Second, "bad packets counted", func() bool {
+		d := r1.router(IPv4).Discarded
+		return d["v2"] == 1 && d["checksum"] == 1
+	})
 }

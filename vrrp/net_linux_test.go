@@ -384,3 +384,10 @@ func (l *link) inside(n string, f func() error) {
 		l.t.Fatal(err)
 	}
 }
+
+// try tells whether a command in a namespace succeeds.
+func (l *link) try(n, command string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", l.name(n)}, strings.Fields(command)...)...).Run() == nil
+}

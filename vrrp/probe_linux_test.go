@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -50,15 +51,17 @@ func (l *link) probe(to string) *probe {
 
 func (p *probe) send() {
 	defer p.wg.Done()
-	tick := time.NewTicker(probeEvery)
-	defer tick.Stop()
+	runtime.LockOSThread() // for the rest of its life: the machine is shared, and a late probe looks like an outage
+	_ = realTime()
 	id := uint16(os.Getpid())
+	pause := unix.NsecToTimespec(int64(probeEvery))
 	for {
 		select {
 		case <-p.stop:
 			return
-		case <-tick.C:
+		default:
 		}
+		_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, 0, &pause, nil)
 		p.mu.Lock()
 		n := len(p.sent)
 		p.sent, p.answered = append(p.sent, time.Now()), append(p.answered, time.Time{})
@@ -116,7 +119,8 @@ func (p *probe) waitAnswered(t testing.TB, after time.Time) {
 	wait(t, 15*time.Second, "an answer to the probe", func() bool { return p.lastAnswer().After(after) })
 }
 
-// end stops and gives the number of probes, how many were lost, and the longest time without an answered one.
+// end stops and gives the number of probes, how many were lost, and the longest time between answered ones with lost
+// ones between them.
 func (p *probe) end() (sent, lost int, gap time.Duration) {
 	select {
 	case <-p.stop:
@@ -130,17 +134,19 @@ func (p *probe) end() (sent, lost int, gap time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var last time.Time
+	inside := false // lost ones since the last answered one
 	for i, at := range p.sent {
 		if p.answered[i].IsZero() {
 			if lost++; lost == 1 {
 				p.firstLost = at
 			}
+			inside = true
 			continue
 		}
-		if !last.IsZero() && at.Sub(last) > gap {
+		if inside && !last.IsZero() && at.Sub(last) > gap {
 			gap = at.Sub(last)
 		}
-		last = at
+		last, inside = at, false
 	}
 	return len(p.sent), lost, gap
 }

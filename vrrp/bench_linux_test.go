@@ -1,0 +1,158 @@
+package vrrp
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Each measurement takes seconds and is made takeoverRuns times, whatever b.N is.
+const takeoverRuns = 5
+
+var (
+	measured   = map[string][]time.Duration{}
+	measuredMu sync.Mutex
+)
+
+func once(name string, measure func() []time.Duration) []time.Duration {
+	measuredMu.Lock()
+	defer measuredMu.Unlock()
+	if measured[name] == nil {
+		measured[name] = measure()
+		slices.Sort(measured[name])
+	}
+	return measured[name]
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// BenchmarkTakeover is what a client loses when the Active dies silently: its process is killed and nothing comes from
+// its host any more, while the switch sees a good cable. (Were the cable cut, the switch would flood what is for the
+// virtual MAC, and keepalived forwards that while it is Backup.) Probes are 1 ms apart. The Backup has priority 100.
+func BenchmarkTakeover(b *testing.B) {
+	for _, interval := range []time.Duration{time.Second, 100 * time.Millisecond, 30 * time.Millisecond, 10 * time.Millisecond} {
+		for _, who := range []string{"ours", "keepalived"} {
+			b.Run(fmt.Sprintf("%s/%s", interval, who), func(b *testing.B) {
+				gaps := once(b.Name(), func() (out []time.Duration) {
+					for run := range takeoverRuns {
+						phase := interval * time.Duration(run) / takeoverRuns
+						out = append(out, measureTakeover(b, interval, phase, who == "ours"))
+					}
+					return out
+				})
+				b.ReportMetric(milliseconds(gaps[len(gaps)/2]), "ms-median")
+				b.ReportMetric(milliseconds(gaps[len(gaps)-1]), "ms-worst")
+				b.ReportMetric(milliseconds(WorstOutage(interval, 100)), "ms-formula")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}
+
+func measureTakeover(b *testing.B, interval, phase time.Duration, ours bool) time.Duration {
+	l := newLink(b, 2)
+	var kill func()
+	if ours {
+		r1, r2 := l.driver("r1"), l.driver("r2")
+		r1.set(testGateway(200, interval))
+		r1.waitFor(IPv4, Active)
+		r2.set(testGateway(100, interval))
+		wait(b, 10*time.Second, "adverts", func() bool { return r2.router(IPv4).In >= 2 })
+		kill = r1.kill
+	} else {
+		k := l.keepalived("r1", 200, interval, "")
+		k.waitActive(true)
+		l.keepalived("r2", 100, interval, "")
+		kill = k.kill
+		// It says nothing when it is ready: its interfaces are there before it listens.
+		wait(b, 10*time.Second, "the second keepalived", func() bool { return l.try("r2", "ip link show vk6") })
+	}
+	p := l.probe(service4)
+	p.waitAnswered(b, time.Now().Add(3*interval+200*time.Millisecond+phase))
+	l.mute("r1")
+	kill()
+	at := time.Now()
+	p.waitAnswered(b, at.Add(20*time.Millisecond))
+	p.waitAnswered(b, time.Now().Add(50*time.Millisecond))
+	_, lost, gap := p.end()
+	if lost == 0 {
+		b.Fatal("nothing was lost: the Active was not dead")
+	}
+	return gap
+}
+
+// BenchmarkHandover is how long a client is without an answer in a planned move, with 1 s between advertisements.
+func BenchmarkHandover(b *testing.B) {
+	lost := once(b.Name(), func() (out []time.Duration) {
+		for range takeoverRuns {
+			l := newLink(b, 2)
+			g := testGateway(200, time.Second)
+			g.Successors = addrs("192.0.2.3")
+			r1, r2 := l.driver("r1"), l.driver("r2")
+			r1.set(g)
+			r1.waitFor(IPv4, Active)
+			r1.waitFor(IPv6, Active)
+			r2.set(testGateway(100, time.Second))
+			wait(b, 5*time.Second, "adverts", func() bool { return r2.router(IPv4).In > 0 && r2.router(IPv6).In > 0 })
+			p := l.probe(service4)
+			p.waitAnswered(b, time.Now())
+			if a := r1.order(order{Handover: "gw"}); a.Message != "" {
+				b.Fatal(a.Message)
+			}
+			p.waitAnswered(b, time.Now().Add(2*Linger))
+			_, _, gap := p.end()
+			out = append(out, gap)
+		}
+		return out
+	})
+	b.ReportMetric(milliseconds(lost[len(lost)/2]), "ms-median")
+	b.ReportMetric(milliseconds(lost[len(lost)-1]), "ms-worst")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkManyRouters is the processor time of a member that is Active for 255 gateways on one interface, 1 s apart.
+func BenchmarkManyRouters(b *testing.B) {
+	const window = 10 * time.Second
+	spent := once(b.Name(), func() []time.Duration {
+		l := newLink(b, 1)
+		d := l.driver("r1")
+		var gateways []Gateway
+		for i := range 255 {
+			g := testGateway(255, time.Second)
+			g.Name, g.VRID = fmt.Sprint("gw", i), uint8(i+1)
+			g.Addresses = []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, uint8(i), 1}), 24)}
+			gateways = append(gateways, g)
+		}
+		d.set(gateways...)
+		var s ManagerState
+		wait(b, 60*time.Second, "all Active", func() bool {
+			s = d.order(order{}).State
+			return len(s.Routers) == 255 && !slices.ContainsFunc(s.Routers, func(r RouterState) bool { return !r.Accepting })
+		})
+		first, sent := d.order(order{}), uint64(0)
+		time.Sleep(window) // what is measured is this time
+		last := d.order(order{})
+		for i, r := range last.State.Routers {
+			sent += r.Out - first.State.Routers[i].Out
+		}
+		if want := uint64(255 * (window/time.Second - 1)); sent < want {
+			b.Fatalf("%d adverts in %s, want %d", sent, window, want)
+		}
+		return []time.Duration{last.Spent - first.Spent}
+	})
+	b.ReportMetric(100*float64(spent[0])/float64(window), "%-of-a-core")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkParse is one received advertisement.
+func BenchmarkParse(b *testing.B) {
+	p := packetOf(b, good6())
+	for b.Loop() {
+		if _, err := Parse(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
