@@ -114,7 +114,10 @@ type unixKey struct{}
 // HTTPServer is a server for the API with its limits set, for unix sockets and TLS listeners alike. Who may open a unix socket is trusted:
 // its file mode is the gate.
 func (s *Server) HTTPServer() *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true) // websockets of stock clients need it, and nothing needs HTTP/2
 	return &http.Server{
+		Protocols:         &protocols,
 		Handler:           s.handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -69,6 +70,9 @@ func (c *Client) UpdateInstanceState(ctx context.Context, name string, put incus
 func (s *Server) getInstances(r *request) (reply, error) {
 	full := r.recursion() == 2
 	reports := s.Reports()
+	if r.recursion() > 0 && r.query("filter") == "" {
+		return reply{metadata: s.instances.list(r, reports, full)}, nil
+	}
 	all := r.snap.Instances()
 	list := make([]item, 0, len(all))
 	for _, i := range all {
@@ -144,8 +148,8 @@ func (s *Server) putInstance(r *request) (reply, error) {
 	if c.patch {
 		return done(nil)
 	}
-	op, err := s.startInstanceJob(r, changed, "Updating instance", "change will take effect", func(_ *fabric.Snapshot, state observed) (bool, error) {
-		return state.revision > 0, state.failure()
+	op, err := s.startInstanceJob(r, changed, "Updating instance", "change will take effect", func(snap *fabric.Snapshot, state observed) (bool, error) {
+		return state.revision > 0, cmp.Or(gone(snap, changed), state.failure())
 	})
 	return reply{op: op}, err
 }
@@ -254,11 +258,16 @@ func (s *Server) putInstanceState(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	op, err := s.startInstanceJob(r, changed, act.description, act.promise, func(_ *fabric.Snapshot, state observed) (bool, error) {
-		if changed.Power == fabric.PowerStopped {
-			return state.Status == fabric.InstanceStopped, state.failure()
+	op, err := s.startInstanceJob(r, changed, act.description, act.promise, func(snap *fabric.Snapshot, state observed) (bool, error) {
+		err := overtaken(snap, changed)
+		if changed.Deleting && fabric.ReasonOf(err) == "deleted" {
+			return true, nil // an ephemeral instance goes when it stops
 		}
-		return state.Status == fabric.InstanceRunning && state.Boots >= changed.Boots, state.failure()
+		reached := state.Status == fabric.InstanceStopped
+		if changed.Power == fabric.PowerRunning {
+			reached = state.Status == fabric.InstanceRunning && state.Boots >= changed.Boots
+		}
+		return reached, cmp.Or(err, state.failure())
 	})
 	return reply{op: op}, err
 }
@@ -299,7 +308,7 @@ var powerActions = map[string]powerAction{
 
 func (s *Server) deleteInstance(r *request) (reply, error) {
 	force := r.query("force") == "1" || r.query("force") == "true"
-	var gone *fabric.Instance
+	var doomed *fabric.Instance
 	_, err := edit(s, r, instanceKey(r.PathValue("name")), func(tx *fabric.Tx, i *fabric.Instance) error {
 		now := observe(r, s.Reports(), i)
 		if !force && !i.Deleting && (i.Power == fabric.PowerRunning || now.Status == fabric.InstanceRunning || now.Status == fabric.InstanceStopping) {
@@ -307,15 +316,14 @@ func (s *Server) deleteInstance(r *request) (reply, error) {
 		}
 		i.Deleting, i.Power = true, fabric.PowerStopped
 		i.Force = i.Force || force
-		gone = i
+		doomed = i
 		return nil
 	})
 	if err != nil {
 		return reply{}, err
 	}
-	op, err := s.startInstanceJob(r, gone, "Deleting instance", "instance will be deleted", func(snap *fabric.Snapshot, state observed) (bool, error) {
-		i, ok := snap.Instance(gone.Name)
-		if !ok || !i.Created.Equal(gone.Created) {
+	op, err := s.startInstanceJob(r, doomed, "Deleting instance", "instance will be deleted", func(snap *fabric.Snapshot, state observed) (bool, error) {
+		if gone(snap, doomed) != nil {
 			return true, nil
 		}
 		return false, state.failure()

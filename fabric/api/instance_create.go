@@ -37,9 +37,11 @@ func (s *Server) postInstances(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	op, err := s.startInstanceJob(r, made, "Creating instance", "instance will be created", func(_ *fabric.Snapshot, state observed) (bool, error) {
-		up := !post.Start || state.Status == fabric.InstanceRunning
-		return state.Root && up, state.failure()
+	op, err := s.startInstanceJob(r, made, "Creating instance", "instance will be created", func(snap *fabric.Snapshot, state observed) (bool, error) {
+		if !post.Start {
+			return state.Root, cmp.Or(gone(snap, made), state.failure())
+		}
+		return state.Root && state.Status == fabric.InstanceRunning, cmp.Or(overtaken(snap, made), state.failure())
 	})
 	return reply{op: op}, err
 }

@@ -1,12 +1,9 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
-	"slices"
 	"strconv"
-	"sync"
 
 	incusapi "github.com/lxc/incus/v6/shared/api"
 
@@ -90,66 +87,6 @@ func showInstanceState(snap *fabric.Snapshot, c fabric.Condition) incusapi.Insta
 		shown.Network[nic.Inside] = n
 	}
 	return shown
-}
-
-// instanceCache keeps the JSON of instances: most of the work of a list is to make it. Objects in snapshots never change, so an entry is good
-// as long as it was made from the very same ones.
-type instanceCache struct {
-	mu      sync.Mutex
-	entries map[string]*cachedInstance
-}
-
-type cachedInstance struct {
-	instance *fabric.Instance
-	profiles []*fabric.Profile
-	networks []*fabric.Network // of its NICs: their lengths are shown in the state
-	status   fabric.Condition
-	short    json.RawMessage
-	full     json.RawMessage
-}
-
-// json is an instance, with full its state too.
-func (c *instanceCache) json(r *request, reports *fabric.Reports, i *fabric.Instance, full bool) json.RawMessage {
-	now := cachedInstance{instance: i, status: condition(r, reports, i)}
-	for _, name := range i.Profiles {
-		p, _ := r.snap.Profile(name)
-		now.profiles = append(now.profiles, p)
-	}
-	for _, nic := range i.NICs {
-		n, _ := r.snap.Network(nic.Network)
-		now.networks = append(now.networks, n)
-	}
-	c.mu.Lock()
-	e := c.entries[i.Name]
-	if e == nil || !e.same(&now) {
-		if c.entries == nil || len(c.entries) > 2*r.snap.Len(fabric.KindInstance)+16 { // drop those of instances that are gone
-			c.entries = map[string]*cachedInstance{}
-		}
-		e = &now
-		c.entries[i.Name] = e
-	}
-	data := e.short
-	if full {
-		data = e.full
-	}
-	c.mu.Unlock()
-	if data != nil {
-		return data
-	}
-	data = encodeInstance(r.snap, i, now.status, full)
-	c.mu.Lock()
-	if full {
-		e.full = data
-	} else {
-		e.short = data
-	}
-	c.mu.Unlock()
-	return data
-}
-
-func (e *cachedInstance) same(o *cachedInstance) bool {
-	return e.instance == o.instance && slices.Equal(e.profiles, o.profiles) && slices.Equal(e.networks, o.networks) &&
-		bytes.Equal(e.status.Data, o.status.Data)
 }
 
 func encodeInstance(snap *fabric.Snapshot, i *fabric.Instance, c fabric.Condition, full bool) json.RawMessage {

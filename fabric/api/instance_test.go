@@ -282,3 +282,25 @@ func TestETagRace(t *testing.T) {
 		t.Fatalf("%d of %d changes are there", got, writers*each)
 	}
 }
+
+// TestOvertaken sees that nobody waits for what another request made impossible.
+func TestOvertaken(t *testing.T) {
+	m := bootstrapped(t, "n1").members["n1"]
+	m.launch(t, "c1", "")
+	m.launch(t, "c2", "")
+	m.hold(true, "")
+	state := func(name, action string) *Operation {
+		op, err := m.unix.UpdateInstanceState(t.Context(), name, incusapi.InstanceStatePut{Action: action})
+		must(t, err)
+		return op
+	}
+	restart, again := state("c1", "restart"), state("c2", "restart")
+	stop := state("c1", "stop")
+	refused(t, restart.Wait(t.Context()), fabric.CodeConflict, "overtaken")
+	gone, err := m.unix.Send(t.Context(), "DELETE", "/1.0/instances/c2?force=1", nil, "")
+	must(t, err)
+	refused(t, again.Wait(t.Context()), fabric.CodeConflict, "overtaken")
+	m.hold(false, "")
+	wait(t, stop, nil)
+	wait(t, gone, nil)
+}

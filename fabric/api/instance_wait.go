@@ -65,6 +65,25 @@ func (s *Server) startInstanceJob(r *request, i *fabric.Instance, description, p
 	})
 }
 
+// gone fails what waits for an instance that was deleted meanwhile.
+func gone(snap *fabric.Snapshot, i *fabric.Instance) error {
+	if now, ok := snap.Instance(i.Name); !ok || !now.Created.Equal(i.Created) {
+		return fabric.Conflictf("deleted", "instance %q was deleted meanwhile", i.Name)
+	}
+	return nil
+}
+
+// overtaken fails what waits for an instance to start or stop when another request wants the opposite meanwhile.
+func overtaken(snap *fabric.Snapshot, i *fabric.Instance) error {
+	if err := gone(snap, i); err != nil {
+		return err
+	}
+	if now, _ := snap.Instance(i.Name); now.Power != i.Power {
+		return fabric.Conflictf("overtaken", "instance %q: another request wants it %s meanwhile", i.Name, now.Power)
+	}
+	return nil
+}
+
 // await looks after each change of the store until look is content or fails. Reports of this member itself may come without such a change:
 // hence the slow look too.
 func (s *Server) await(ctx context.Context, look func() (bool, error)) error {
