@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,22 +21,22 @@ func percentiles(b *testing.B, took []time.Duration) {
 	b.ReportMetric(float64(len(took))/b.Elapsed().Seconds(), "writes/s")
 }
 
-func benchMembers(b *testing.B) (leader, follower *member) {
+func benchMembers(b *testing.B) (leader, follower, third *member) {
 	members := startCluster(b, 3)
 	for _, m := range members {
 		if m.Status().Leader == m.Name() {
 			leader = m
 		} else {
-			follower = m
+			follower, third = m, follower
 		}
 	}
-	return leader, follower
+	return leader, follower, third
 }
 
 // BenchmarkWrite compares one write through the store with one insert through go-dqlite alone, on the same three nodes in the same run, on
 // the member that leads and on one that does not.
 func BenchmarkWrite(b *testing.B) {
-	leader, follower := benchMembers(b)
+	leader, follower, third := benchMembers(b)
 	ctx := b.Context()
 	if err := leader.run(ctx, func(ctx context.Context, c *conn) error {
 		return c.exec(ctx, "CREATE TABLE IF NOT EXISTS raw (name TEXT PRIMARY KEY, spec TEXT)")
@@ -85,6 +86,28 @@ func BenchmarkWrite(b *testing.B) {
 			percentiles(b, took)
 		})
 	}
+	b.Run("apply-12-at-once/all", func(b *testing.B) {
+		members := []*member{leader, follower, third}
+		var mu sync.Mutex
+		var took []time.Duration
+		b.SetParallelism(6)
+		b.RunParallel(func(pb *testing.PB) {
+			m := members[n.Add(1)%3]
+			for pb.Next() {
+				name := fmt.Sprint("b", n.Add(1))
+				begin := time.Now()
+				if _, err := m.Apply(ctx, func(tx *fabric.Tx) error {
+					return tx.Put(&fabric.Profile{Header: fabric.Header{Name: name}, Config: fabric.Config{"user.count": "1"}})
+				}); err != nil {
+					b.Error(err)
+				}
+				mu.Lock()
+				took = append(took, time.Since(begin))
+				mu.Unlock()
+			}
+		})
+		percentiles(b, took)
+	})
 	b.Run("apply-16-at-once/leader", func(b *testing.B) {
 		b.SetParallelism(8)
 		b.RunParallel(func(pb *testing.PB) {

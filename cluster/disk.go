@@ -62,15 +62,6 @@ func (p peers) byFingerprint(fingerprint string) (peer, bool) {
 	return peer{}, false
 }
 
-func (p peers) byAddress(address string) (peer, bool) {
-	for _, m := range p.Members {
-		if m.Address == address {
-			return m, true
-		}
-	}
-	return peer{}, false
-}
-
 // loadIdentity reads the identity; nil when there is none.
 func loadIdentity(dir string) (*identity, error) {
 	id := new(identity)
@@ -85,13 +76,26 @@ func loadIdentity(dir string) (*identity, error) {
 
 // wipe removes everything that bootstrap and join make, the identity first.
 func wipe(dir string) error {
-	for _, name := range []string{identityFile, peersFile, databaseDir} {
+	names := []string{identityFile, peersFile, databaseDir}
+	for _, pattern := range []string{temporary(identityFile), temporary(peersFile)} { // of a write that was killed
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range found {
+			names = append(names, filepath.Base(path))
+		}
+	}
+	for _, name := range names {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return err
 		}
 	}
 	return syncDir(dir)
 }
+
+// temporary is the pattern of the names under which a file is written before it is renamed.
+func temporary(name string) string { return "." + name + "-*" }
 
 func readJSON(path string, v any) error {
 	data, err := os.ReadFile(path)
@@ -110,7 +114,7 @@ func writeJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), temporary(filepath.Base(path))) // mode 0600
 	if err != nil {
 		return err
 	}

@@ -233,7 +233,7 @@ func TestJoinKilledInTheMiddle(t *testing.T) {
 	eventually(t, "the join is finished", func() bool {
 		_, there := joiner.Snapshot().Member("n2")
 		for _, m := range first.Status().Members {
-			if m.Name == "n2" && m.Online && m.Role != "pending" {
+			if m.Name == "n2" && m.Online && m.Role != "" && m.Role != rolePending {
 				return there
 			}
 		}

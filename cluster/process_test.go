@@ -65,6 +65,9 @@ func (p *process) start(t *testing.T, token string) {
 	p.cmd.Env = append(os.Environ(), processEnv+"="+strings.Join([]string{p.dir, p.name, p.address, token}, " "))
 	p.cmd.Stderr = os.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if os.Getenv(insideEnv) != "" {
+		p.cmd.SysProcAttr.Credential = &syscall.Credential{Gid: blackholeGID} // for the packet filter to know it by
+	}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,9 @@ import (
 	"netfabric/fabric"
 )
 
+// rolePending is the role of a member that the database does not have yet. Without an answer from the database roles are empty.
+const rolePending = "pending"
+
 // Status is what this member knows of the cluster. It asks nobody.
 func (n *Node) Status() fabric.ClusterStatus {
 	snapshot := n.Snapshot()
@@ -32,7 +35,10 @@ func (n *Node) Status() fabric.ClusterStatus {
 		s.Message = explained.Error()
 	}
 	for _, p := range n.peers.Members {
-		m := fabric.MemberStatus{Name: p.Name, Address: p.Address, Role: "pending", Leader: p.Address == n.topology.leader}
+		m := fabric.MemberStatus{Name: p.Name, Address: p.Address, Leader: p.Address == n.topology.leader}
+		if len(n.nodes) > 0 {
+			m.Role = rolePending
+		}
 		if i := slices.IndexFunc(n.nodes, func(i client.NodeInfo) bool { return i.ID == p.NodeID }); i >= 0 {
 			m.Role = n.nodes[i].Role.String()
 		}

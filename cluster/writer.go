@@ -54,8 +54,7 @@ func (r *request) finish(revision uint64, err error) {
 // Bounds on trying again.
 const (
 	maxBatch        = 128
-	busyPause       = 2 * time.Millisecond // doubled up to busyPauses times
-	busyPauses      = 4
+	busyPause       = 2 * time.Millisecond  // at most: somebody else's transaction takes about as long
 	lostPause       = 30 * time.Millisecond // doubled up to lostPauses times
 	lostPauses      = 2
 	minPatience     = time.Second     // that a write has even when the database has been away for long
@@ -134,7 +133,7 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 		case errors.Is(err, errAgain):
 			pause = 0
 		case isBusy(err):
-			pause = time.Duration(1 + rand.Int64N(int64(busyPause<<min(try, busyPauses))))
+			pause = time.Duration(1 + rand.Int64N(int64(busyPause)))
 		case isConstraint(err):
 			w.fail(batch, fabric.Errorf(fabric.CodeInternal, "constraint", "write to the database: %w", err))
 			w.disconnect()
