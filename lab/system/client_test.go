@@ -1,0 +1,89 @@
+package system
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"netfabric/lab"
+	"netfabric/lab/probe"
+)
+
+// requestTimeout is after how long a request of the client counts as lost.
+const requestTimeout = time.Second
+
+// client asks the service for as long as it runs, 200 times a second, in both families in turn.
+type client struct {
+	stop func()
+
+	mu      sync.Mutex
+	samples []probe.Sample
+}
+
+// startClient returns when the service has answered in both families.
+func (w *world) startClient(t *testing.T) *client {
+	t.Helper()
+	c := &client{}
+	_, c.stop = w.inside(t, "client", c.read, probeWord, "http://"+service4+"/", "http://["+service6+"]/")
+	lab.WaitFor(t, 10*time.Second, "answers in both families", func() error {
+		targets := map[string]bool{}
+		for _, s := range c.all() {
+			if s.Error == "" {
+				targets[s.Target] = true
+			}
+		}
+		if len(targets) < 2 {
+			return fmt.Errorf("answers from %v only", targets)
+		}
+		return nil
+	})
+	return c
+}
+
+func (c *client) read(lines *bufio.Scanner) {
+	for lines.Scan() {
+		var s probe.Sample
+		if json.Unmarshal(lines.Bytes(), &s) == nil {
+			c.mu.Lock()
+			c.samples = append(c.samples, s)
+			c.mu.Unlock()
+		}
+	}
+}
+
+func (c *client) all() []probe.Sample {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.samples)
+}
+
+// since waits until the fate of the requests sent up to span after an event is known, and reports on them.
+func (c *client) since(t *testing.T, event, span time.Duration) probe.Report {
+	t.Helper()
+	end := event + span
+	lab.WaitFor(t, span+requestTimeout+5*time.Second, "the fate of requests", func() error {
+		if late := probe.Now() - end - requestTimeout - 100*time.Millisecond; late < 0 {
+			return fmt.Errorf("%s to go", -late)
+		}
+		return nil
+	})
+	return probe.Since(c.all(), event, end)
+}
+
+// firstError is the error of a request that was lost after an event.
+func (c *client) firstError(event time.Duration) string {
+	for _, s := range c.all() {
+		if s.Sent >= event && s.Error != "" {
+			return fmt.Sprintf("%s, sent %d ms after: %s", s.Target, (s.Sent - event).Milliseconds(), s.Error)
+		}
+	}
+	return ""
+}
+
+func describe(r probe.Report) string {
+	return fmt.Sprintf("client lost %d of %d requests, the last %d ms after", r.Lost, r.Sent, r.Outage.Milliseconds())
+}
