@@ -154,28 +154,39 @@ func (n *Node) Processes() ([]Process, error) {
 	return processesUnder(holder)
 }
 
-// Process finds the oldest process of that name: the kernel's name (cut to 15 bytes) or the name given to Start.
+// Process finds what Start started under that name while it runs, else the oldest process that the kernel calls so (it cuts names to 15 bytes).
 func (n *Node) Process(name string) (Process, error) {
 	list, err := n.Processes()
 	if err != nil {
 		return Process{}, err
 	}
-	s, err := readState(n.lab.name)
+	given, err := n.started(name)
 	if err != nil {
 		return Process{}, err
 	}
-	var recorded []processRecord
-	if s != nil {
-		recorded = s.Nodes[n.spec.Name].Processes
-	}
 	short := name[:min(len(name), 15)]
-	for _, process := range list {
-		given := slices.ContainsFunc(recorded, func(r processRecord) bool { return r.Name == name && r.identity == process.identity() })
-		if given || process.Name == short {
-			return process, nil
+	i := slices.IndexFunc(list, func(p Process) bool { return p.identity() == given })
+	if i < 0 {
+		i = slices.IndexFunc(list, func(p Process) bool { return p.Name == short })
+	}
+	if i < 0 {
+		return Process{}, fmt.Errorf("node %s: no process %s runs", n.spec.Name, name)
+	}
+	return list[i], nil
+}
+
+// started is what Start last started under that name; it may have ended. Zero when there was nothing.
+func (n *Node) started(name string) (identity, error) {
+	s, err := readState(n.lab.name)
+	if err != nil || s == nil {
+		return identity{}, err
+	}
+	for _, r := range slices.Backward(s.Nodes[n.spec.Name].Processes) {
+		if r.Name == name {
+			return r.identity, nil
 		}
 	}
-	return Process{}, fmt.Errorf("node %s: no process %s runs", n.spec.Name, name)
+	return identity{}, nil
 }
 
 // processesUnder lists the living processes in the holder's PID namespace and those below it, oldest first.

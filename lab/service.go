@@ -175,7 +175,9 @@ func (n *Node) StartDaemon(ctx context.Context, name string) error {
 	var names []string
 	for _, s := range list {
 		if s.name == name {
-			if running, err := n.Process(name); err == nil {
+			if running, err := n.started(name); err != nil {
+				return err
+			} else if running.alive() {
 				return fmt.Errorf("node %s: %s already runs as process %d", n.spec.Name, name, running.PID)
 			}
 			// What a killed daemon left would pass for a serving one.

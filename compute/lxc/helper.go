@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"time"
+	"unsafe"
 
 	liblxc "github.com/lxc/go-lxc"
 	"golang.org/x/sys/unix"
@@ -58,6 +60,9 @@ func openContainer(dir string) (*liblxc.Container, error) {
 	return c, nil
 }
 
+// monitorName is what the kernel calls the process that watches a container's init, at most 15 bytes and a zero: prctl(2).
+var monitorName = []byte("lxc-monitor\x00")
+
 func helpStart(dir string) error {
 	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -90,6 +95,11 @@ func helpStart(dir string) error {
 	}
 	if err := errors.Join(c.WantDaemonize(true), c.WantCloseAllFds(true)); err != nil {
 		return err
+	}
+	// The monitor gets the name of the thread that forks it. Under the daemon's name a killall of the daemon would hit it too.
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&monitorName[0])), 0, 0, 0); err != nil {
+		return fmt.Errorf("name the container's monitor: %w", err)
 	}
 	if err := c.Start(); err != nil {
 		return fmt.Errorf("liblxc: %w", err)
