@@ -34,7 +34,9 @@ func (n *Node) Watch() *Watch {
 	}
 	defer ns.Close()
 	updates, done := make(chan netlink.RouteUpdate, 4096), make(chan struct{})
-	err = netlink.RouteSubscribeWithOptions(updates, done, netlink.RouteSubscribeOptions{Namespace: &ns, ListExisting: true})
+	err = netlink.RouteSubscribeWithOptions(updates, done, netlink.RouteSubscribeOptions{
+		Namespace: &ns, ListExisting: true, ReceiveBufferSize: 64 << 20, ReceiveBufferForceSize: true,
+	})
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -127,7 +127,7 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	}
 	before := x.state
 	x.state = state
-	s.stale = true
+	s.stale, s.told = true, s.told || before == established || state == established
 	if before != established && state != established {
 		if state == "idle" && before != "active" {
 			if x.failures++; x.failures <= quickRetries {

@@ -5,10 +5,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -63,6 +63,7 @@ type Speaker struct {
 	paths    map[netip.Prefix]string
 	classes  *classes
 	stale    bool      // the state does not show all that happened
+	told     bool      // peers may have been told something since Adj-RIB-Out was read
 	due      time.Time // when it will again; zero while it does
 	rest     time.Time // no reading of state before this
 	err      error
@@ -200,7 +201,7 @@ func (s *Speaker) apply(ctx context.Context) {
 	for c, more := s.newest(nil); more; c, more = s.newest(c) {
 		s.err = s.put(ctx, c)
 	}
-	s.stale = true
+	s.stale, s.told = true, true
 }
 
 func (s *Speaker) put(ctx context.Context, c *Config) error {
@@ -228,26 +229,36 @@ func (s *Speaker) put(ctx context.Context, c *Config) error {
 // read learns how sessions are and what peers have been told.
 func (s *Speaker) read(ctx context.Context) {
 	began := time.Now()
-	s.stale = false
-	next := State{Out: map[string]map[netip.Prefix]bool{}, Err: s.err}
+	next := State{Out: s.state.Out, Err: s.err}
+	if s.told || next.Out == nil {
+		next.Out = s.readOut(ctx)
+	}
+	s.stale, s.told = false, false
 	s.readSessions(ctx)
 	for _, name := range slices.Sorted(maps.Keys(s.sessions)) {
-		x := s.sessions[name]
-		p := x.public(s.errors)
-		if x.state == established {
-			next.Out[name] = s.adjOut(ctx, x.peer)
-			p.Sent = len(next.Out[name])
-		}
+		p := s.sessions[name].public(s.errors)
+		p.Sent = len(next.Out[name])
 		next.Peers = append(next.Peers, p)
 	}
 	s.rest = time.Now().Add(max(readFloor, readShare*time.Since(began)))
 	s.mu.Lock()
-	same := reflect.DeepEqual(s.state, next)
+	same := slices.Equal(s.state.Peers, next.Peers) && fmt.Sprint(s.state.Err) == fmt.Sprint(next.Err) && maps.EqualFunc(s.state.Out, next.Out, maps.Equal)
 	s.state = next
 	s.mu.Unlock()
 	if !same {
 		s.changed()
 	}
+}
+
+// readOut learns what peers have been told.
+func (s *Speaker) readOut(ctx context.Context) map[string]map[netip.Prefix]bool {
+	out := map[string]map[netip.Prefix]bool{}
+	for name, x := range s.sessions {
+		if x.state == established {
+			out[name] = s.adjOut(ctx, x.peer)
+		}
+	}
+	return out
 }
 
 func sortedPeers(names []string) []string {

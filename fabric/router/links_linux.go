@@ -17,6 +17,10 @@ type link struct {
 	up    bool // set up, and with a carrier
 }
 
+// eventBuffer is the size in bytes of the kernel's buffer of events: it has to hold what happens while the worker does not get to run. Should
+// it not, everything is looked at anew.
+const eventBuffer = 4 << 20
+
 // links follows the interfaces of the network namespace.
 type links struct {
 	log     *slog.Logger
@@ -56,7 +60,8 @@ func watchLinks(ctx context.Context, log *slog.Logger, changed func()) (*links, 
 func (l *links) subscribe(ctx context.Context) (chan netlink.LinkUpdate, chan struct{}, error) {
 	updates, done := make(chan netlink.LinkUpdate, 256), make(chan struct{})
 	err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
-		ErrorCallback: complain(ctx, l.log, "interface events"),
+		ErrorCallback:     complain(ctx, l.log, "interface events"),
+		ReceiveBufferSize: eventBuffer, ReceiveBufferForceSize: true,
 	})
 	if err != nil {
 		return nil, nil, err

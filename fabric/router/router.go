@@ -118,7 +118,7 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 
 // begin finds out what there is and takes up the value of the earlier run.
 func (w *Worker) begin(ctx context.Context) (err error) {
-	touch := func() { w.post(func() { w.dirty = true }) }
+	look := func() { w.post(func() { w.reloadIn(0) }) }
 	if w.links, err = watchLinks(ctx, w.log, func() { w.post(w.linksChanged) }); err != nil {
 		return fmt.Errorf("follow interfaces: %w", err)
 	}
@@ -126,7 +126,7 @@ func (w *Worker) begin(ctx context.Context) (err error) {
 	if err := w.kernel.load(); err != nil {
 		return err
 	}
-	go watchRoutes(ctx, w.log, func(u netlink.RouteUpdate) { w.post(func() { w.routeChanged(u) }) }, touch)
+	go watchRoutes(ctx, w.log, func(u netlink.RouteUpdate) { w.post(func() { w.routeChanged(u) }) }, look)
 	go w.speaker.Run(ctx)
 	value, same, err := w.disk.routing()
 	if err != nil {
@@ -177,18 +177,29 @@ func (w *Worker) do(ctx context.Context, f func()) error {
 	}
 }
 
-// Set makes r what the worker does. It returns when kernel routes are as they can be, and BGP is on its way.
+// Set makes r what the worker does. It returns when kernel routes are as they can be, BGP is on its way, and r is on disk; that it can't be
+// written there is told by State.
 func (w *Worker) Set(ctx context.Context, r fabric.Routing) error {
 	if err := validate(r); err != nil {
 		return err
 	}
 	w.setting.Lock()
 	defer w.setting.Unlock()
-	kept := w.disk.keep(r)
-	return w.do(ctx, func() {
-		w.fromDisk, w.keepErr = false, kept
+	err := w.do(ctx, func() {
+		w.fromDisk = false
 		w.take(r)
 		w.step(time.Now())
+	})
+	if err != nil {
+		return err
+	}
+	// After it is in force: no route has to wait for a disk. If the worker dies in between, it goes on with the value before until it is told again.
+	kept := w.disk.keep(r)
+	return w.do(ctx, func() {
+		if (kept == nil) != (w.keepErr == nil) {
+			w.bump()
+		}
+		w.keepErr = kept
 	})
 }
 

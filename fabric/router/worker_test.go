@@ -43,8 +43,8 @@ func TestServiceIsReachedInBothFamilies(t *testing.T) {
 	}
 }
 
-func TestWithdrawIsFast(t *testing.T) {
-	const bound = 100 * time.Millisecond
+func TestDeathWithdrawsFromTheRouter(t *testing.T) {
+	const bound = time.Second // far below the hold time; how fast it is, the benchmark tells
 	for _, c := range []struct {
 		name, reason string
 		kill         func(m *member)
