@@ -249,6 +249,10 @@ func setLinkSysctls(f Family, name string) error {
 		writeSysctl("ipv6", name, "accept_ra", "0"),
 		writeSysctl("ipv6", name, "accept_redirects", "0"),
 		writeSysctl("ipv6", name, "forwarding", "1"),
+		// A repeated report, from the virtual MAC, of a router that has just handed over would turn switches back to it.
+		// The first report, which comes with the address, is what snooping switches need.
+		writeSysctl("ipv6", name, "mldv1_unsolicited_report_interval", "60000"),
+		writeSysctl("ipv6", name, "mldv2_unsolicited_report_interval", "60000"),
 	)
 	// Since Linux 6.17; before, IPv6 is forwarded only where net.ipv6.conf.all.forwarding says so.
 	if e := writeSysctl("ipv6", name, "force_forwarding", "1"); !errors.Is(e, os.ErrNotExist) {

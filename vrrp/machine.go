@@ -48,8 +48,9 @@ const (
 )
 
 // announceAt is when the addresses are announced after taking over: frames get lost, and an old Active may have sent
-// one last frame that turned a switch back. One announcement comes just before it ceases to forward.
-var announceAt = []time.Duration{0, 20 * time.Millisecond, 100 * time.Millisecond, Linger - 10*time.Millisecond, 500 * time.Millisecond, 2 * time.Second}
+// one last frame that turned a switch back. Two announcements come just before and after it ceases to
+// forward.
+var announceAt = []time.Duration{0, 20 * time.Millisecond, 100 * time.Millisecond, Linger - 10*time.Millisecond, Linger + 50*time.Millisecond, 2 * time.Second}
 
 // Machine is one virtual router (RFC 9568, 6): VRID and family on one interface. It does no I/O and has no clock.
 // Calls take the time, must not go back in it, and return what is to be done, in order. It is not safe for concurrent use.

@@ -263,7 +263,7 @@ func TestAnnouncementsAreRepeated(t *testing.T) {
 		want(t, m.Expire(now), SendGratuitous{})
 		times = append(times, now.Sub(epoch))
 	}
-	if got := fmt.Sprint(times); got != "[20ms 100ms 240ms 500ms 2s 10s 20s 30s]" {
+	if got := fmt.Sprint(times); got != "[20ms 100ms 240ms 300ms 2s 10s 20s 30s]" {
 		t.Fatal(got)
 	}
 }
