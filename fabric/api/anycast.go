@@ -97,7 +97,7 @@ func (s *Server) showAnycast(r *request, a *fabric.Anycast) Anycast {
 // copies are the instances that are copies of a service, with what their members say of their health.
 func (s *Server) copies(r *request, a *fabric.Anycast) []AnycastCopy {
 	health := map[[2]string]fabric.CopyState{}
-	for _, c := range s.Reports().Of(fabric.KeyOf(a)) {
+	for _, c := range r.reports().Of(fabric.KeyOf(a)) {
 		if c.Type != fabric.ConditionRoutes {
 			continue
 		}
@@ -121,7 +121,7 @@ func (s *Server) copies(r *request, a *fabric.Anycast) []AnycastCopy {
 		switch {
 		case ok:
 			shown.Healthy, shown.Reason, shown.Message = state.Healthy, state.Reason, state.Message
-		case s.instanceStatus(r, i) != fabric.InstanceRunning:
+		case instanceStatus(r, i) != fabric.InstanceRunning:
 			shown.Reason = fabric.ReasonInstanceStopped
 		default:
 			shown.Reason, shown.Message = "no-report", "the member has not said anything of this copy"

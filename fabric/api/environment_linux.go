@@ -24,7 +24,7 @@ func architecture() string {
 func (s *Server) environment(r *request) incusapi.ServerEnvironment {
 	e := incusapi.ServerEnvironment{
 		Addresses: []string{}, Architectures: []string{architecture()}, KernelArchitecture: architecture(),
-		Driver: "lxc", DriverVersion: s.Version, Firewall: "nftables", Project: "default",
+		Driver: "lxc", Firewall: "nftables", Project: "default",
 		KernelFeatures: map[string]string{}, LXCFeatures: map[string]string{},
 		Server: "fabric", ServerVersion: s.Version, ServerClustered: r.status.Bootstrapped, ServerEventMode: "full-mesh", ServerName: r.status.Self,
 		ServerPid: os.Getpid(), StorageSupportedDrivers: []incusapi.ServerStorageDriverInfo{},

@@ -31,7 +31,7 @@ func (s *Server) postExec(r *request) (reply, error) {
 	if err := checkExec(i.Name, post); err != nil {
 		return reply{}, err
 	}
-	now := observe(r, s.Reports(), i)
+	now := observe(r, i)
 	if offline(r.status, i.Member) {
 		return reply{}, fabric.Errorf(fabric.CodeUnavailable, "member-offline", "exec in instance %q: its member %q is offline", i.Name, i.Member)
 	}

@@ -37,7 +37,6 @@ import (
 
 // fixture is a cluster of members that share a store. Its agents do at once what is desired, as long as they are not held.
 type fixture struct {
-	t       *testing.T
 	store   *fabrictest.Memory
 	members map[string]*member
 
@@ -67,9 +66,6 @@ type member struct {
 
 func newFixture(t testing.TB, names ...string) *fixture {
 	f := &fixture{store: fabrictest.NewMemory(), members: map[string]*member{}, offline: map[string]bool{}}
-	if tt, ok := t.(*testing.T); ok {
-		f.t = tt
-	}
 	for _, name := range names {
 		f.members[name] = newMember(t, f, name)
 	}

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"netfabric/fabric"
@@ -53,6 +54,7 @@ type Images interface {
 type Options struct {
 	Store     fabric.Store
 	Reports   func() *fabric.Reports // the store's, with this member's own newest word over them; nil: the store's
+	Changed   func() <-chan struct{} // gives a channel that is closed when Reports has news that the store does not have yet; may be nil
 	Cluster   Cluster
 	Place     func(s *fabric.Snapshot, i *fabric.Instance, target string) (string, error)
 	Instances Instances
@@ -70,7 +72,7 @@ type Server struct {
 	handler    http.Handler
 	spec       []byte // openapi.json
 	operations *operations
-	instances  instanceCache
+	cache      instanceCache
 	ctx        context.Context // of everything that outlives a request
 	stop       context.CancelFunc
 	watching   chan struct{} // closed when watch has ended
@@ -83,6 +85,9 @@ func NewServer(o Options) *Server {
 	}
 	if o.Events == nil {
 		o.Events = NewHub()
+	}
+	if o.Changed == nil {
+		o.Changed = func() <-chan struct{} { return nil }
 	}
 	s := &Server{Options: o, watching: make(chan struct{})}
 	s.ctx, s.stop = context.WithCancel(context.Background())
@@ -158,6 +163,12 @@ type request struct {
 	snap    *fabric.Snapshot
 	status  fabric.ClusterStatus
 	trusted bool
+	reports func() *fabric.Reports // asked for once
+}
+
+// newRequest is a request as of now. The snapshot comes after the status: a status that knows of the cluster has a snapshot that does.
+func (s *Server) newRequest(w http.ResponseWriter, r *http.Request) *request {
+	return &request{Request: r, w: w, status: s.Cluster.Status(), snap: s.Store.Snapshot(), reports: sync.OnceValue(s.Reports)}
 }
 
 // mux makes the handler of a route table. One pattern is registered per path, so that wrong methods are answered in the envelope.
@@ -229,8 +240,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, methods map[st
 			"%s of %s is not possible", r.Method, r.URL.Path).WithFix("use %s", strings.Join(allowed, ", ")))
 		return
 	}
-	// The snapshot comes after the status: a status that knows of the cluster has a snapshot that does.
-	req := &request{Request: r, w: w, status: s.Cluster.Status(), snap: s.Store.Snapshot()}
+	req := s.newRequest(w, r)
 	req.trusted = s.isTrusted(r, req.snap)
 	if err := req.admit(rt.access); err != nil {
 		writeError(w, err)
@@ -253,7 +263,7 @@ func (r *request) admit(a access) error {
 	}
 	if !r.trusted && a != anyone {
 		return fabric.Errorf(fabric.CodeForbidden, "not-trusted", "the client is not trusted here").
-			WithFix("add its certificate: get a token with fabricctl config trust add on a member, and use it in fabricctl remote add")
+			WithFix("on a member, fabricctl config trust add NAME makes a token that lxc remote add takes")
 	}
 	if !r.status.Bootstrapped && a == trusted {
 		return errNotInCluster

@@ -278,7 +278,7 @@ func sendFiles(w http.ResponseWriter, i *fabric.Image, files []fabric.ImageFile)
 
 // exportRemote passes on the files from a member that has them.
 func (s *Server) exportRemote(r *request, i *fabric.Image) (reply, error) {
-	for _, c := range s.Reports().Of(fabric.KeyOf(i)) {
+	for _, c := range r.reports().Of(fabric.KeyOf(i)) {
 		if c.Type != fabric.ConditionPresent || !c.OK || c.Member == r.status.Self || offline(r.status, c.Member) {
 			continue
 		}

@@ -69,14 +69,13 @@ func (c *Client) UpdateInstanceState(ctx context.Context, name string, put incus
 
 func (s *Server) getInstances(r *request) (reply, error) {
 	full := r.recursion() == 2
-	reports := s.Reports()
 	if r.recursion() > 0 && r.query("filter") == "" {
-		return reply{metadata: s.instances.list(r, reports, full)}, nil
+		return reply{metadata: s.cache.list(r, full)}, nil
 	}
 	all := r.snap.Instances()
 	list := make([]item, 0, len(all))
 	for _, i := range all {
-		list = append(list, item{"/1.0/instances/" + seg(i.Name), func() any { return s.instances.json(r, reports, i, full) }})
+		list = append(list, item{"/1.0/instances/" + seg(i.Name), func() any { return s.cache.json(r, i, full) }})
 	}
 	return r.list(list)
 }
@@ -86,7 +85,7 @@ func (s *Server) getInstance(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{metadata: s.instances.json(r, s.Reports(), i, r.recursion() > 0), etag: etagOf(i)}, nil
+	return reply{metadata: s.cache.json(r, i, r.recursion() > 0), etag: etagOf(i)}, nil
 }
 
 func findInstance(r *request) (*fabric.Instance, error) {
@@ -104,7 +103,7 @@ func (s *Server) getInstanceState(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{metadata: showInstanceState(r.snap, condition(r, s.Reports(), i))}, nil
+	return reply{metadata: showInstanceState(r.snap, condition(r, i))}, nil
 }
 
 func (s *Server) postInstance(r *request) (reply, error) {
@@ -249,7 +248,7 @@ func (s *Server) putInstanceState(r *request) (reply, error) {
 		if i.Deleting {
 			return errDeleting(i.Name)
 		}
-		if err := act.change(i, observe(r, s.Reports(), i), put); err != nil {
+		if err := act.change(i, observe(r, i), put); err != nil {
 			return err
 		}
 		changed = i
@@ -310,7 +309,7 @@ func (s *Server) deleteInstance(r *request) (reply, error) {
 	force := r.query("force") == "1" || r.query("force") == "true"
 	var doomed *fabric.Instance
 	_, err := edit(s, r, instanceKey(r.PathValue("name")), func(tx *fabric.Tx, i *fabric.Instance) error {
-		now := observe(r, s.Reports(), i)
+		now := observe(r, i)
 		if !force && !i.Deleting && (i.Power == fabric.PowerRunning || now.Status == fabric.InstanceRunning || now.Status == fabric.InstanceStopping) {
 			return fabric.Conflictf("running", "instance %q is running", i.Name).WithFix("stop it first, or delete it with force")
 		}

@@ -34,8 +34,8 @@ type cachedList struct {
 }
 
 // list is the list of all instances, with full their state too.
-func (c *instanceCache) list(r *request, reports *fabric.Reports, full bool) json.RawMessage {
-	now := cachedList{snap: r.snap, reports: reports, online: map[string]bool{}}
+func (c *instanceCache) list(r *request, full bool) json.RawMessage {
+	now := cachedList{snap: r.snap, reports: r.reports(), online: map[string]bool{}}
 	for _, m := range r.status.Members {
 		now.online[m.Name] = m.Online
 	}
@@ -48,7 +48,7 @@ func (c *instanceCache) list(r *request, reports *fabric.Reports, full bool) jso
 	all := r.snap.Instances()
 	bodies, size := make([]json.RawMessage, len(all)), 2
 	for n, i := range all {
-		bodies[n] = c.json(r, reports, i, full)
+		bodies[n] = c.json(r, i, full)
 		size += len(bodies[n]) + 1
 	}
 	now.data = append(make([]byte, 0, size), '[')
@@ -66,8 +66,8 @@ func (c *instanceCache) list(r *request, reports *fabric.Reports, full bool) jso
 }
 
 // json is an instance, with full its state too.
-func (c *instanceCache) json(r *request, reports *fabric.Reports, i *fabric.Instance, full bool) json.RawMessage {
-	status := condition(r, reports, i)
+func (c *instanceCache) json(r *request, i *fabric.Instance, full bool) json.RawMessage {
+	status := condition(r, i)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[i.Name]

@@ -11,8 +11,8 @@ import (
 )
 
 // condition is what an instance's member says of it. That of an offline member is its last word, shown as an error in the dialect.
-func condition(r *request, reports *fabric.Reports, i *fabric.Instance) fabric.Condition {
-	c, _ := reports.Get(instanceKey(i.Name), i.Member, fabric.ConditionInstance)
+func condition(r *request, i *fabric.Instance) fabric.Condition {
+	c, _ := r.reports().Get(instanceKey(i.Name), i.Member, fabric.ConditionInstance)
 	if offline(r.status, i.Member) {
 		state := fabric.InstanceState{Status: fabric.InstanceError}
 		return fabric.Condition{Observed: c.Observed, Reason: "member-offline", Message: "member " + i.Member + " is offline"}.WithData(state)
@@ -21,8 +21,8 @@ func condition(r *request, reports *fabric.Reports, i *fabric.Instance) fabric.C
 }
 
 // instanceStatus is the state of an instance as far as it is known: stopped where nothing is.
-func (s *Server) instanceStatus(r *request, i *fabric.Instance) fabric.InstanceStatus {
-	return status(fabric.JSON[fabric.InstanceState](condition(r, s.Reports(), i).Data))
+func instanceStatus(r *request, i *fabric.Instance) fabric.InstanceStatus {
+	return status(fabric.JSON[fabric.InstanceState](condition(r, i).Data))
 }
 
 func status(state fabric.InstanceState) fabric.InstanceStatus {

@@ -16,8 +16,8 @@ type observed struct {
 	name     string
 }
 
-func observe(r *request, reports *fabric.Reports, i *fabric.Instance) observed {
-	c := condition(r, reports, i)
+func observe(r *request, i *fabric.Instance) observed {
+	c := condition(r, i)
 	return observed{fabric.JSON[fabric.InstanceState](c.Data), c.Observed, c.Reason, c.Message, i.Name}
 }
 
@@ -49,8 +49,8 @@ func (s *Server) startInstanceJob(r *request, i *fabric.Instance, description, p
 		location:    r.status.Self,
 		run: func(ctx context.Context, _ *operation) error {
 			return s.await(ctx, func() (bool, error) {
-				req := &request{status: s.Cluster.Status(), snap: s.Store.Snapshot()}
-				state := observe(req, s.Reports(), i)
+				req := s.newRequest(nil, nil)
+				state := observe(req, i)
 				absent := offline(req.status, i.Member)
 				if absent || state.revision < written {
 					state = observed{name: i.Name}
@@ -84,14 +84,15 @@ func overtaken(snap *fabric.Snapshot, i *fabric.Instance) error {
 	return nil
 }
 
-// await looks after each change of the store until look is content or fails. Reports of this member itself may come without such a change:
-// hence the slow look too.
+// await looks after each change of the store, or of this member's own word, until look is content or fails. Who is online changes without
+// either: hence the slow look too.
 func (s *Server) await(ctx context.Context, look func() (bool, error)) error {
 	changed, end := s.Store.Subscribe()
 	defer end()
-	tick := time.NewTicker(250 * time.Millisecond)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
+		own := s.Changed() // before the look, so that nothing is missed after it
 		if ok, err := look(); ok || err != nil {
 			return err
 		}
@@ -99,6 +100,7 @@ func (s *Server) await(ctx context.Context, look func() (bool, error)) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
+		case <-own:
 		case <-tick.C:
 		}
 	}

@@ -97,7 +97,7 @@ func deviceUsers(snap *fabric.Snapshot, kind fabric.Kind) map[string][]string {
 
 func (s *Server) showNetwork(r *request, n *fabric.Network, users map[string][]string) incusapi.Network {
 	target, _ := r.target() // checked when the request was admitted
-	status, _ := readiness(s.Reports(), fabric.KeyOf(n), n.Pending, target)
+	status, _ := readiness(r.reports(), fabric.KeyOf(n), n.Pending, target)
 	return incusapi.Network{
 		NetworkPut: networkPut(n, target), Name: n.Name, Type: n.Type, Managed: true, Status: status,
 		UsedBy: append([]string{}, users[n.Name]...), Locations: memberNames(r.snap), Project: "default",
@@ -234,7 +234,7 @@ func (s *Server) getNetworkState(r *request) (reply, error) {
 		return reply{}, err
 	}
 	state := incusapi.NetworkState{Addresses: []incusapi.NetworkStateAddress{}, Mtu: n.MTU(), State: "down", Type: "broadcast"}
-	c, ok := s.Reports().Get(fabric.KeyOf(n), r.subject(), fabric.ConditionReady)
+	c, ok := r.reports().Get(fabric.KeyOf(n), r.subject(), fabric.ConditionReady)
 	if !ok || !c.OK {
 		return reply{metadata: state}, nil
 	}

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	incusapi "github.com/lxc/incus/v6/shared/api"
 
 	"netfabric/fabric"
+	"netfabric/fabric/fabrictest"
 )
 
 func TestOperationsAreBounded(t *testing.T) {
@@ -78,4 +81,18 @@ func TestOperationOutcomes(t *testing.T) {
 	if err := start(job{run: block}).Wait(ctx); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
+}
+
+// TestAwaitHearsThisMember sees that the member's own word ends a wait at once, before it is in the store.
+func TestAwaitHearsThisMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		news := make(chan struct{})
+		s := &Server{Options: Options{Store: fabrictest.NewMemory(), Changed: func() <-chan struct{} { return news }}}
+		time.AfterFunc(10*time.Millisecond, func() { close(news) })
+		start := time.Now()
+		must(t, s.await(t.Context(), func() (bool, error) { return time.Since(start) >= 10*time.Millisecond, nil }))
+		if took := time.Since(start); took != 10*time.Millisecond {
+			t.Fatalf("took %s", took)
+		}
+	})
 }

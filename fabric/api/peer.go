@@ -156,7 +156,7 @@ func (s *Server) getSessions(r *request) (reply, error) {
 
 // sessions are those that members report, and those that they should have and say nothing of.
 func (s *Server) sessions(r *request) []BGPSession {
-	reports := s.Reports()
+	reports := r.reports()
 	all := []BGPSession{}
 	for _, p := range r.snap.Peers() {
 		for _, m := range r.snap.Members() {

@@ -66,7 +66,7 @@ func findPool(r *request) (*fabric.Pool, error) {
 
 func (s *Server) showPool(r *request, p *fabric.Pool, users map[string][]string) incusapi.StoragePool {
 	target, _ := r.target() // checked when the request was admitted
-	status, _ := readiness(s.Reports(), fabric.KeyOf(p), p.Pending, target)
+	status, _ := readiness(r.reports(), fabric.KeyOf(p), p.Pending, target)
 	return incusapi.StoragePool{
 		StoragePoolPut: poolPut(p, target), Name: p.Name, Driver: p.Driver, Status: status,
 		UsedBy: append([]string{}, users[p.Name]...), Locations: memberNames(r.snap),

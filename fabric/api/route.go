@@ -24,7 +24,7 @@ func (c *Client) GetRoutes(ctx context.Context) ([]Route, error) {
 
 func (s *Server) getRoutes(r *request) (reply, error) {
 	all := []Route{}
-	for _, c := range s.Reports().All(fabric.ConditionRoutes) {
+	for _, c := range r.reports().All(fabric.ConditionRoutes) {
 		for _, state := range fabric.JSON[[]fabric.RouteState](c.Data) {
 			all = append(all, Route{Member: c.Member, RouteState: state, Stale: offline(r.status, c.Member)})
 		}

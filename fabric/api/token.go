@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,7 +65,7 @@ type tokenText struct {
 
 func parseToken(token string) (tokenText, bool) {
 	var t tokenText
-	data, err := base64.StdEncoding.DecodeString(token)
+	data, err := base64.StdEncoding.DecodeString(strings.TrimSpace(token))
 	return t, err == nil && json.Unmarshal(data, &t) == nil && t.Secret != ""
 }
 

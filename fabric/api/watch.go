@@ -33,16 +33,19 @@ func (s *Server) look() seen {
 func (s *Server) watch(ctx context.Context) {
 	changed, end := s.Store.Subscribe()
 	defer end()
-	tick := time.NewTicker(time.Second) // for what changes without the store: this member's own word, and who is online
+	tick := time.NewTicker(time.Second) // for who is online
 	defer tick.Stop()
+	own := s.Changed()
 	last := s.look()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
+		case <-own:
 		case <-tick.C:
 		}
+		own = s.Changed()
 		now := s.look()
 		if s.Events.wanted(incusapi.EventTypeLifecycle) {
 			for _, e := range lifecycle(last, now) {
