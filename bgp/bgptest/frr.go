@@ -110,13 +110,8 @@ type Neighbor struct {
 	State       string `json:"bgpState"`
 	Established int    `json:"connectionsEstablished"`
 	Dropped     int    `json:"connectionsDropped"`
-	LastReset   string `json:"lastResetDueTo"`
 	Notified    string `json:"lastNotificationReason"`
-	RemoteID    string `json:"remoteRouterId"`
-	HoldTime    int    `json:"bgpTimerHoldTimeMsecs"`
 	Restart     struct {
-		Remote string `json:"remoteGrMode"`
-		R      bool   `json:"rBit"`
 		Timers struct {
 			Received int `json:"receivedRestartTimer"`
 		} `json:"timers"`
@@ -137,7 +132,6 @@ func (f *FRR) Neighbor(address string) Neighbor {
 // Path is a path of a prefix in bgpd's table.
 type Path struct {
 	Stale     bool `json:"stale"`
-	Valid     bool `json:"valid"`
 	Community struct {
 		String string `json:"string"`
 	} `json:"community"`
@@ -147,12 +141,6 @@ type Path struct {
 	ASPath struct {
 		String string `json:"string"`
 	} `json:"aspath"`
-	Updated struct {
-		Epoch int64 `json:"epoch"`
-	} `json:"lastUpdate"`
-	NextHops []struct {
-		IP string `json:"ip"`
-	} `json:"nexthops"`
 }
 
 // Paths are the paths that bgpd has for a prefix.

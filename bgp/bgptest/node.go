@@ -162,18 +162,6 @@ func Eventually(t testing.TB, bound time.Duration, check func() (complaint strin
 	t.Fatalf("not within %s: %s", bound, complaint)
 }
 
-// Route is a route in a host's kernel.
-type Route struct {
-	Dst      string `json:"dst"`
-	Gateway  string `json:"gateway"`
-	Dev      string `json:"dev"`
-	Protocol string `json:"protocol"`
-	NextHops []struct {
-		Gateway string `json:"gateway"`
-		Dev     string `json:"dev"`
-	} `json:"nexthops"`
-}
-
 // Gateways are the next hops of the host's kernel routes to a prefix, sorted; ok is false where there is no route.
 func (n *Node) Gateways(prefix string) (gateways []string, ok bool) {
 	n.t.Helper()
@@ -181,7 +169,12 @@ func (n *Node) Gateways(prefix string) (gateways []string, ok bool) {
 	if strings.Contains(prefix, ":") {
 		family = "-6"
 	}
-	var routes []Route
+	var routes []struct {
+		Gateway  string `json:"gateway"`
+		NextHops []struct {
+			Gateway string `json:"gateway"`
+		} `json:"nexthops"`
+	}
 	if err := json.Unmarshal([]byte(n.Run("ip", "-j", family, "route", "show", strings.TrimSuffix(strings.TrimSuffix(prefix, "/32"), "/128"))), &routes); err != nil {
 		n.t.Fatal(err)
 	}

@@ -55,8 +55,14 @@ const (
 // Run follows the events of the worker until ctx ends.
 func (m *Module) Run(ctx context.Context) {
 	for ctx.Err() == nil {
-		_ = m.client.Events(ctx, m.signal) // that the worker is away is seen, and told, by Reconcile
-		m.signal()
+		reached := false
+		_ = m.client.Events(ctx, func() { // that the worker is away is seen, and told, by Reconcile
+			reached = true
+			m.signal()
+		})
+		if reached {
+			m.signal()
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(reconnectAfter):

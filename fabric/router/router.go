@@ -277,10 +277,13 @@ func (w *Worker) reloadIn(d time.Duration) {
 func (w *Worker) step(now time.Time) time.Time {
 	if !now.Before(w.reload) {
 		w.reload = now.Add(reloadEvery)
+		before := w.kernel.installed
 		if err := w.kernel.load(); err != nil {
 			w.log.Error("cannot see kernel routes", "error", err)
 		}
-		w.dirty = true
+		if len(w.failed) > 0 || w.pruneErr != nil || !maps.EqualFunc(before, w.kernel.installed, slices.Equal) {
+			w.dirty = true
+		}
 	}
 	if w.dirty && w.set {
 		w.dirty = false
