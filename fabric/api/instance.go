@@ -129,7 +129,7 @@ func (s *Server) putInstance(r *request) (reply, error) {
 		if err := changeInstance(i, put); err != nil {
 			return err
 		}
-		if err := tx.Put(i); err != nil { // looks at devices and profiles by themselves first
+		if err := i.Validate(); err != nil { // before its devices are made use of
 			return err
 		}
 		if err := checkProfiles(tx.Snapshot(), i); err != nil {
