@@ -20,8 +20,8 @@ import (
 const inside = "BGPTEST_INSIDE"
 
 // Main runs the tests of a package in a network namespace of their own: TestMain calls it. Code under test that works on the namespace of its
-// process can then do nothing to the host.
-func Main(m *testing.M) {
+// process can then do nothing to the host. What is in after is run at the end.
+func Main(m *testing.M, after ...func()) {
 	if os.Getenv(inside) == "" {
 		args := append([]string{"unshare", "--net", "--", os.Args[0]}, os.Args[1:]...)
 		path, err := exec.LookPath(args[0])
@@ -35,7 +35,11 @@ func Main(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "bgptest: %v: %s\n", err, out)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range after {
+		f()
+	}
+	os.Exit(code)
 }
 
 // Node is a host: a network namespace.

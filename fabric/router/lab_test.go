@@ -31,16 +31,15 @@ func TestMain(m *testing.M) {
 		}
 		select {}
 	}
-	bgptest.Main(m)
+	bgptest.Main(m, func() { os.RemoveAll(programDir) })
 }
+
+// programDir has what program built.
+var programDir = filepath.Join(os.TempDir(), fmt.Sprintf("fabric-router-%d", os.Getpid()))
 
 // program is fabric-router, built once.
 var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "fabric-router-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "fabric-router")
+	path := filepath.Join(programDir, "fabric-router")
 	out, err := exec.Command("go", "build", "-o", path, "netfabric/cmd/fabric-router").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
