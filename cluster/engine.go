@@ -21,6 +21,10 @@ import (
 // follows it, and a member that was away for longer is sent the whole database instead.
 const raftLog = 256
 
+// multiThread makes SQLite safe for more than one node in a process, or any other user of it there: go-dqlite sets it up for a single thread,
+// in which its memory is shared without locks. It has to come before the first node.
+var multiThread = sync.OnceValue(dqlite.ConfigMultiThread)
+
 // engine is the dqlite node of this member, with the way in and out of it.
 //
 // go-dqlite's own helper (package app) does this as well, but ends the whole process when a connection breaks just after it was accepted,
@@ -51,6 +55,9 @@ type link struct {
 // startEngine starts the node on a directory. With dqlite.BootstrapID and an empty directory it starts a database, otherwise the node waits
 // until it is added to one.
 func startEngine(dir string, id uint64, address string, latency time.Duration, dialTLS client.DialFunc, log *slog.Logger) (*engine, error) {
+	if err := multiThread(); err != nil {
+		return nil, fmt.Errorf("set up SQLite: %w", err)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}

@@ -77,8 +77,12 @@ func keepWriting(t *testing.T, s fabric.Store, id string, l *ledger, stop *atomi
 }
 
 // audit compares what writers were told with what is there.
-func (l *ledger) audit(t *testing.T, s *fabric.Snapshot) {
+func (l *ledger) audit(t *testing.T, m *member) {
 	t.Helper()
+	if _, err := m.Apply(t.Context(), func(*fabric.Tx) error { return nil }); err != nil { // brings it up to date
+		t.Fatal(err)
+	}
+	s := m.Snapshot()
 	counted, there := 0, 0
 	for _, p := range s.Profiles() {
 		if c, ok := p.Config["user.count"]; ok {
@@ -150,10 +154,7 @@ func TestLeaderDies(t *testing.T) {
 	stop.Store(true)
 	writers.Wait()
 	for _, m := range members {
-		if _, err := m.Apply(t.Context(), func(*fabric.Tx) error { return nil }); err != nil { // brings it up to date
-			t.Fatal(err)
-		}
-		l.audit(t, m.Snapshot())
+		l.audit(t, m)
 	}
 }
 
