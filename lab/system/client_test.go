@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -74,14 +75,20 @@ func (c *client) since(t *testing.T, event, span time.Duration) probe.Report {
 	return probe.Since(c.all(), event, end)
 }
 
-// firstError is the error of a request that was lost after an event.
-func (c *client) firstError(event time.Duration) string {
+// lost describes the requests that were lost after an event, some of them.
+func (c *client) lost(event time.Duration) string {
+	var out strings.Builder
 	for _, s := range c.all() {
-		if s.Sent >= event && s.Error != "" {
-			return fmt.Sprintf("%s, sent %d ms after: %s", s.Target, (s.Sent - event).Milliseconds(), s.Error)
+		if s.Sent+s.Took < event || s.Error == "" {
+			continue
 		}
+		if out.Len() > 4000 {
+			out.WriteString("...")
+			break
+		}
+		fmt.Fprintf(&out, "\n%s, sent %.1f ms after, took %.1f ms: %s", s.Target, (s.Sent-event).Seconds()*1000, s.Took.Seconds()*1000, s.Error)
 	}
-	return ""
+	return out.String()
 }
 
 func describe(r probe.Report) string {

@@ -209,3 +209,22 @@ func (w *world) running(t *testing.T, node, name string) instance {
 	})
 	return i
 }
+
+// ctlQuery reads the metadata of an answer of the API.
+func ctlQuery[T any](t *testing.T, w *world, node, path string) T {
+	t.Helper()
+	var v T
+	text := w.ctl(t, node, "query "+path)
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("fabricctl query %s: %v: %s", path, err, text)
+	}
+	return v
+}
+
+// oneLine says why a text is not one line.
+func oneLine(text string) error {
+	if strings.TrimSpace(text) == "" || strings.Index(text, "\n") != len(text)-1 {
+		return fmt.Errorf("%q is not one line", text)
+	}
+	return nil
+}

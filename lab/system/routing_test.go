@@ -45,7 +45,7 @@ func allCopiesAnswer(t *testing.T, w *world) {
 		return nil
 	})
 	if r := c.since(t, begin, 500*time.Millisecond); r.Lost > 0 {
-		t.Errorf("%s: %s", describe(r), c.firstError(begin))
+		t.Errorf("%s: %s", describe(r), c.lost(begin))
 	}
 	for command, prefix := range map[string]string{"show ip route": service4 + "/32", "show ipv6 route": service6 + "/128"} {
 		text := w.lab.MustNode(t, "r1").MustExec(t, "vtysh", "-c", command+" "+prefix)
@@ -102,7 +102,7 @@ func instanceKilled(t *testing.T, w *world) {
 	r := c.since(t, at, 2*time.Second)
 	t.Log(describe(r))
 	if r.Outage > time.Second {
-		t.Errorf("%s: %s", describe(r), c.firstError(at))
+		t.Errorf("%s: %s", describe(r), c.lost(at))
 	}
 	if now := w.running(t, "n1", "web2"); now.State.Pid == old.State.Pid {
 		t.Errorf("web2 still has process %d", now.State.Pid)
@@ -137,7 +137,7 @@ func daemonKilled(t *testing.T, w *world) {
 	r := c.since(t, at, 4*time.Second) // longer than the hold time
 	t.Log(describe(r))
 	if r.Lost > 0 {
-		t.Errorf("%s: %s", describe(r), c.firstError(at))
+		t.Errorf("%s: %s", describe(r), c.lost(at))
 	}
 	if got := changes(); len(got) > 0 {
 		t.Errorf("routes changed:\n%s", strings.Join(got, "\n"))
@@ -179,7 +179,7 @@ func workerKilled(t *testing.T, w *world) {
 	r := c.since(t, at, 5*time.Second)
 	t.Log(describe(r))
 	if r.Lost > 0 {
-		t.Errorf("%s: %s", describe(r), c.firstError(at))
+		t.Errorf("%s: %s", describe(r), c.lost(at))
 	}
 	for _, line := range changes() {
 		if strings.Contains(line, "Deleted") {
