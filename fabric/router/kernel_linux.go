@@ -129,18 +129,21 @@ func (k *kernel) prune(want map[netip.Prefix][]hop) (err error) {
 	return err
 }
 
+// routeEvent is a change of a route in the main table.
+type routeEvent struct {
+	prefix netip.Prefix
+	gone   bool
+	ours   bool // it has our protocol number
+}
+
 // concerns tells whether a change in the kernel may have taken a route of ours away.
-func (k *kernel) concerns(u netlink.RouteUpdate) bool {
-	p, ok := prefixOf(u.Dst)
-	if !ok || u.Table != unix.RT_TABLE_MAIN {
-		return false
-	}
-	_, ours := k.installed[p]
-	return ours && (u.Type == unix.RTM_DELROUTE) == (u.Protocol == Protocol)
+func (k *kernel) concerns(e routeEvent) bool {
+	_, installed := k.installed[e.prefix]
+	return installed && e.gone == e.ours
 }
 
 // watchRoutes reports changes of routes until ctx ends; lost is called when some may have been missed.
-func watchRoutes(ctx context.Context, log *slog.Logger, each func(netlink.RouteUpdate), lost func()) {
+func watchRoutes(ctx context.Context, log *slog.Logger, each func(routeEvent), lost func()) {
 	for ctx.Err() == nil {
 		updates, done := make(chan netlink.RouteUpdate, 1024), make(chan struct{})
 		err := netlink.RouteSubscribeWithOptions(updates, done, netlink.RouteSubscribeOptions{
@@ -161,7 +164,7 @@ func watchRoutes(ctx context.Context, log *slog.Logger, each func(netlink.RouteU
 	}
 }
 
-func drainRoutes(ctx context.Context, updates chan netlink.RouteUpdate, each func(netlink.RouteUpdate)) {
+func drainRoutes(ctx context.Context, updates chan netlink.RouteUpdate, each func(routeEvent)) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -170,7 +173,9 @@ func drainRoutes(ctx context.Context, updates chan netlink.RouteUpdate, each fun
 			if !ok {
 				return
 			}
-			each(u)
+			if p, ok := prefixOf(u.Dst); ok && u.Table == unix.RT_TABLE_MAIN {
+				each(routeEvent{p, u.Type == unix.RTM_DELROUTE, u.Protocol == Protocol})
+			}
 		}
 	}
 }

@@ -14,8 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"netfabric/bgp/gobgp"
 	"netfabric/fabric"
 )
@@ -126,7 +124,7 @@ func (w *Worker) begin(ctx context.Context) (err error) {
 	if err := w.kernel.load(); err != nil {
 		return err
 	}
-	go watchRoutes(ctx, w.log, func(u netlink.RouteUpdate) { w.post(func() { w.routeChanged(u) }) }, look)
+	go watchRoutes(ctx, w.log, func(e routeEvent) { w.post(func() { w.routeChanged(e) }) }, look)
 	go w.speaker.Run(ctx)
 	value, same, err := w.disk.routing()
 	if err != nil {
@@ -260,8 +258,8 @@ func (w *Worker) linksChanged() {
 	w.reloadIn(reloadAfter)
 }
 
-func (w *Worker) routeChanged(u netlink.RouteUpdate) {
-	if w.kernel.concerns(u) {
+func (w *Worker) routeChanged(e routeEvent) {
+	if w.kernel.concerns(e) {
 		w.reloadIn(reloadAfter)
 	}
 }
