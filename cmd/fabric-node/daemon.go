@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,6 +81,7 @@ func (d *daemon) build() error {
 	d.server = api.NewServer(api.Options{
 		Store:     d.node.Store(),
 		Reports:   d.reports,
+		Changed:   d.changed,
 		Cluster:   membership{d.node},
 		Place:     d.place,
 		Instances: d.compute,
@@ -101,11 +103,8 @@ func (d *daemon) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/internal/", d.node.InternalHandler())
-	mux.Handle("/", d.server.Handler())
 	remote := d.server.HTTPServer()
-	remote.Handler = mux
+	remote.Handler = split(d.node.InternalHandler(), d.server.Handler())
 	local := d.server.HTTPServer()
 
 	failed := make(chan error, 3)
@@ -141,9 +140,22 @@ func (d *daemon) serve(ctx context.Context) error {
 	stop()
 	group.Wait()
 	d.server.Close()
+	d.compute.Close()
 	end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return errors.Join(err, local.Shutdown(end), remote.Shutdown(end), d.node.Close(end))
+}
+
+// split sends what members ask of each other to one handler and everything else to another. A ServeMux would answer unclean paths by itself,
+// with a redirect that no client of the API expects.
+func split(internal, rest http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/internal/") {
+			internal.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
 }
 
 // listen opens the unix socket. One that a crashed daemon left is replaced; one that is answered belongs to another daemon.
@@ -193,6 +205,14 @@ func (d *daemon) reports() *fabric.Reports {
 		return a.Reports()
 	}
 	return d.node.Store().Reports()
+}
+
+// changed is closed when this member's own word changes; nil, which is never ready, before there is one.
+func (d *daemon) changed() <-chan struct{} {
+	if a := d.agent.Load(); a != nil {
+		return a.Changed()
+	}
+	return nil
 }
 
 func (d *daemon) facts() fabric.Facts {

@@ -42,6 +42,13 @@ type Agent struct {
 	own      []fabric.Condition // all modules', once each has reported
 	complete bool
 	heard    chan struct{} // closed and replaced when own changes
+	overlaid overlay
+}
+
+// overlay is the last answer of Reports, with what it was made from.
+type overlay struct {
+	stored, result *fabric.Reports
+	own            []fabric.Condition
 }
 
 // runner is one module with what wakes it.
@@ -89,16 +96,20 @@ func (a *Agent) Facts() fabric.Facts {
 	return a.facts
 }
 
-// Reports is what the store has, with this member's own newest word in place of the stored one: without quorum nothing newer is stored.
+// Reports is what the store has, with this member's own newest word in place of the stored one: without quorum nothing newer is stored. As
+// long as nothing changes it gives the same value.
 func (a *Agent) Reports() *fabric.Reports {
-	a.mu.Lock()
-	own, complete := a.own, a.complete
-	a.mu.Unlock()
 	stored := a.o.Store.Reports()
-	if !complete {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.complete {
 		return stored
 	}
-	return stored.Replace(a.o.Member, own)
+	o := &a.overlaid
+	if o.stored != stored || &o.own[0] != &a.own[0] {
+		*o = overlay{stored: stored, result: stored.Replace(a.o.Member, a.own), own: a.own}
+	}
+	return o.result
 }
 
 // Changed is closed when this member's own word changes.
