@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -14,8 +15,8 @@ const frrConfig = `
 bfd
  profile fast
   detect-multiplier 3
-  transmit-interval 50
-  receive-interval 60
+  transmit-interval 200
+  receive-interval 250
  peer 192.0.2.1 interface bfdB
   profile fast
  peer fe80::1 interface bfdB local-address fe80::2
@@ -84,9 +85,9 @@ func TestFRR(t *testing.T) {
 	p := newPair(t)
 	f := startFRR(t, p.b)
 	m := startIn(t, p.a)
-	peers := frrPeers
+	peers := slices.Clone(frrPeers)
 	for i := range peers {
-		peers[i].Config = Config{MinTx: 50 * time.Millisecond, MinRx: 50 * time.Millisecond, Multiplier: 3}
+		peers[i].Config = steady
 	}
 	if err := m.Set(peers); err != nil {
 		t.Fatal(err)
@@ -95,11 +96,11 @@ func TestFRR(t *testing.T) {
 		awaitState(t, m, p.Key, Up)
 		await(t, "timers are negotiated with "+p.Key.String(), func() bool {
 			s := stateOf(t, m, p.Key).Status
-			return s.TransmitInterval == 60*time.Millisecond && s.DetectionTime == 150*time.Millisecond && !s.PollSequence
+			return s.TransmitInterval == 250*time.Millisecond && s.DetectionTime == 600*time.Millisecond && !s.PollSequence
 		})
 	}
 
-	// The operator of FRR takes a session down: no failure.
+	// The operator of FRR takes a session down: no failure. (BIRD 2.0.12 just stops sending when its protocol is disabled.)
 	disabled := peers[0].Key
 	events := watch(t, m, disabled)
 	f.do(t, "configure terminal", "bfd", "peer 192.0.2.1 interface bfdB", "shutdown")
@@ -114,7 +115,7 @@ func TestFRR(t *testing.T) {
 
 	// FRR is killed: a failure.
 	for _, p := range peers {
-		await(t, "timers are negotiated again", func() bool { return stateOf(t, m, p.Key).Status.DetectionTime == 150*time.Millisecond })
+		await(t, "timers are negotiated again", func() bool { return stateOf(t, m, p.Key).Status.DetectionTime == 600*time.Millisecond })
 	}
 	multihop := peers[2].Key
 	events = watch(t, m, multihop)

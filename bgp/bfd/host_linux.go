@@ -3,6 +3,8 @@ package bfd
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -39,6 +41,32 @@ func (l *linux) start() (realtime error, err error) {
 	}
 	l.repoll()
 	return setRealtime(), nil
+}
+
+// setProcessRealtime gives all threads of the process, and those that they start, real-time priority below that of the loop's: in a process that
+// has nothing but sessions, the loop must not wait for a lock of the runtime that a thread holds which gets no processor.
+func setProcessRealtime() error {
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: realtimePriority - 1}
+	for done := map[int]bool{}; ; {
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return fmt.Errorf("list the threads of the BFD process: %w", err)
+		}
+		more := false
+		for _, task := range tasks {
+			id, err := strconv.Atoi(task.Name())
+			if err != nil || done[id] {
+				continue
+			}
+			if err := unix.SchedSetAttr(id, &attr, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("real-time priority for the BFD process: %w", err)
+			}
+			done[id], more = true, true
+		}
+		if !more {
+			return nil
+		}
+	}
 }
 
 // setRealtime gives the calling thread real-time priority. Threads that it starts don't inherit it.

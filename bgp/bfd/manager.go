@@ -2,6 +2,7 @@ package bfd
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -59,7 +60,9 @@ func start(o Options, h host) (*Manager, error) {
 		host: h, wake: o.Wake, commands: make(chan func(), 16), done: make(chan struct{}), drained: make(chan struct{}),
 	}
 	// Discriminators must be hard to guess: packets that name one are of its session.
-	m.engine = newEngine(h, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), m.emit)
+	var seed [32]byte
+	crand.Read(seed[:]) // never fails
+	m.engine = newEngine(h, rand.New(rand.NewChaCha8(seed)), m.emit)
 	started := make(chan error)
 	go m.run(started)
 	if err := <-started; err != nil {

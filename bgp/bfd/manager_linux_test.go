@@ -51,7 +51,7 @@ func TestManagers(t *testing.T) {
 	run(t, "ip", "-n", p.a, "addr", "add", "198.51.100.1/24", "dev", "bfdA")
 	run(t, "ip", "-n", p.b, "addr", "add", "198.51.100.2/24", "dev", "bfdB")
 	a, b := startIn(t, p.a), startIn(t, p.b)
-	peersA, peersB := sortedPeers(fast)
+	peersA, peersB := sortedPeers(steady)
 	set(t, a, peersA...)
 	set(t, b, peersB...)
 	for _, s := range sorts {
@@ -94,7 +94,7 @@ func TestInterfaceComesBack(t *testing.T) {
 	p := newPair(t)
 	a, b := startIn(t, p.a), startIn(t, p.b)
 	s := sorts[3]
-	s.a.Config, s.b.Config = fast, fast
+	s.a.Config, s.b.Config = steady, steady
 	set(t, a, s.a)
 	set(t, b, s.b)
 	awaitState(t, a, s.a.Key, Up)
@@ -134,7 +134,7 @@ func TestPacketsOnTheWire(t *testing.T) {
 		return nil
 	})
 	set(t, a,
-		Peer{Key: sorts[0].a.Key, Config: fast}, Peer{Key: sorts[2].a.Key, Config: fast}, Peer{Key: sorts[4].a.Key, Config: fast},
+		Peer{Key: sorts[0].a.Key, Config: steady}, Peer{Key: sorts[2].a.Key, Config: steady}, Peer{Key: sorts[4].a.Key, Config: steady},
 	)
 	for name, r := range sockets {
 		await(t, "a packet comes to "+name, func() bool {
@@ -171,7 +171,7 @@ func TestForeignTTL(t *testing.T) {
 	p := newPair(t)
 	a, b := startIn(t, p.a), startIn(t, p.b)
 	for _, s := range []int{0, 2} {
-		sorts[s].a.Config, sorts[s].b.Config = fast, fast
+		sorts[s].a.Config, sorts[s].b.Config = steady, steady
 	}
 	set(t, a, sorts[0].a, sorts[2].a)
 	set(t, b, sorts[0].b, sorts[2].b)
@@ -199,7 +199,7 @@ func TestPortInUse(t *testing.T) {
 	p := newPair(t)
 	b := startBIRD(t, p.a, "router id 192.0.2.1;\nprotocol device {}\nprotocol bfd { interface \"bfdA\" {}; neighbor 192.0.2.2 dev \"bfdA\"; }\n")
 	m := startIn(t, p.a)
-	set(t, m, Peer{Key: sorts[0].a.Key, Config: fast})
+	set(t, m, Peer{Key: sorts[0].a.Key, Config: steady})
 	s := stateOf(t, m, sorts[0].a.Key)
 	if s.Reason != ReasonPortInUse || !strings.Contains(s.Message, "stop the other BFD daemon") {
 		t.Errorf("%+v", s)
@@ -213,7 +213,7 @@ func TestLocalAddressComes(t *testing.T) {
 	p := newPair(t)
 	m := startIn(t, p.a)
 	k := Key{Address: netip.MustParseAddr("192.0.2.2"), Local: netip.MustParseAddr("192.0.2.77")}
-	set(t, m, Peer{Key: k, Config: fast})
+	set(t, m, Peer{Key: k, Config: steady})
 	if s := stateOf(t, m, k); s.Reason != ReasonNoLocal {
 		t.Errorf("%+v", s)
 	}

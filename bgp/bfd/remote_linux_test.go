@@ -53,16 +53,18 @@ func newRemoteHost(t testing.TB, ns string, linger time.Duration) *remoteHost {
 		h.started = append(h.started, cmd)
 		return cmd
 	}}
-	t.Cleanup(func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		for _, cmd := range h.started {
-			if cmd.Process != nil {
-				cmd.Process.Kill() // ended already
-			}
-		}
-	})
+	t.Cleanup(h.kill)
 	return h
+}
+
+func (h *remoteHost) kill() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, cmd := range h.started {
+		if cmd.Process != nil {
+			cmd.Process.Kill() // ended already
+		}
+	}
 }
 
 func (h *remoteHost) connect(t testing.TB) *Remote {
@@ -98,7 +100,7 @@ func TestRemoteRestarts(t *testing.T) {
 	p := newPair(t)
 	h := newRemoteHost(t, p.a, time.Minute)
 	other := startIn(t, p.b)
-	a, b := Peer{Key: sorts[0].a.Key, Config: fast}, Peer{Key: sorts[0].b.Key, Config: fast}
+	a, b := Peer{Key: sorts[0].a.Key, Config: steady}, Peer{Key: sorts[0].b.Key, Config: steady}
 	set(t, other, b)
 
 	first := h.connect(t)
@@ -157,9 +159,9 @@ func TestRemoteLingers(t *testing.T) {
 	p := newPair(t)
 	h := newRemoteHost(t, p.a, 100*time.Millisecond)
 	other := startIn(t, p.b)
-	set(t, other, Peer{Key: sorts[0].b.Key, Config: fast})
+	set(t, other, Peer{Key: sorts[0].b.Key, Config: steady})
 	r := h.connect(t)
-	set(t, r, Peer{Key: sorts[0].a.Key, Config: fast})
+	set(t, r, Peer{Key: sorts[0].a.Key, Config: steady})
 	awaitState(t, other, sorts[0].b.Key, Up)
 	events := watch(t, other, sorts[0].b.Key)
 	r.Close()
@@ -174,12 +176,12 @@ func TestRemoteProcessDies(t *testing.T) {
 	p := newPair(t)
 	h := newRemoteHost(t, p.a, time.Minute)
 	other := startIn(t, p.b)
-	set(t, other, Peer{Key: sorts[0].b.Key, Config: fast})
+	set(t, other, Peer{Key: sorts[0].b.Key, Config: steady})
 	r := h.connect(t)
-	set(t, r, Peer{Key: sorts[0].a.Key, Config: fast})
+	set(t, r, Peer{Key: sorts[0].a.Key, Config: steady})
 	awaitState(t, other, sorts[0].b.Key, Up)
 	events := watch(t, other, sorts[0].b.Key)
-	h.started[0].Process.Kill()
+	h.kill()
 	if e := awaitEvent(t, events, Down); !e.Failure() {
 		t.Errorf("%+v", e)
 	}
@@ -205,7 +207,7 @@ func TestRemoteWithoutProcess(t *testing.T) {
 	}
 }
 
-// At 3×10 ms sessions stay up while the controller wants all processors: this is why they are in a process of their own.
+// Sessions stay up while the controller wants all processors: this is why they are in a process of their own. BenchmarkBusy has the numbers.
 func TestBusyController(t *testing.T) {
 	p := newPair(t)
 	ha, hb := newRemoteHost(t, p.a, time.Minute), newRemoteHost(t, p.b, time.Minute)
@@ -213,7 +215,7 @@ func TestBusyController(t *testing.T) {
 	if a.Realtime() != nil {
 		t.Skip(a.Realtime())
 	}
-	c := Config{MinTx: 10 * time.Millisecond, MinRx: 10 * time.Millisecond, Multiplier: 3}
+	c := Config{MinTx: 30 * time.Millisecond, MinRx: 30 * time.Millisecond, Multiplier: 5}
 	set(t, a, Peer{Key: sorts[0].a.Key, Config: c})
 	set(t, b, Peer{Key: sorts[0].b.Key, Config: c})
 	awaitState(t, a, sorts[0].a.Key, Up)

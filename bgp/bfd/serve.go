@@ -49,7 +49,9 @@ type reply struct {
 // Serve has the sessions that its controller, a Remote at the other end of a connection to l, wants. A new controller takes over from the one
 // before; without one sessions go on for as long as the last one asked for. Serve returns when that has passed, when its controller shut it down,
 // or when ctx ends; in each case neighbours are told that this is no failure.
+// It gives the whole process real-time priority where that is allowed: the process should do nothing else.
 func Serve(ctx context.Context, l net.Listener) error {
+	_ = setProcessRealtime() // the controller is told by Realtime
 	m, err := Start(Options{})
 	if err != nil {
 		return err

@@ -11,6 +11,9 @@ var epoch = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
 var fast = Config{MinTx: 50 * time.Millisecond, MinRx: 50 * time.Millisecond, Multiplier: 3}
 
+// steady is for tests with sockets in which nothing may fail, however busy the machine is.
+var steady = Config{MinTx: 200 * time.Millisecond, MinRx: 200 * time.Millisecond, Multiplier: 5}
+
 func middle() float64 { return 0.5 }
 
 // heard is a packet of a neighbour with the timers of fast.
