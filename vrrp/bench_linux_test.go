@@ -3,6 +3,7 @@ package vrrp
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -145,6 +146,46 @@ func BenchmarkManyRouters(b *testing.B) {
 	})
 	b.ReportMetric(100*float64(spent[0])/float64(window), "%-of-a-core")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkLoad counts transitions that nothing but load explains, while ordinary processes (twice as many as there are
+// processors), or goroutines of the router process itself as well, keep all processors busy.
+func BenchmarkLoad(b *testing.B) {
+	const window = 10 * time.Second
+	more := fmt.Sprintf("GOMAXPROCS=%d", runtime.NumCPU()+2)
+	for _, tc := range []struct {
+		name        string
+		interval    time.Duration
+		nice        int
+		environment []string
+	}{
+		{"100ms", 100 * time.Millisecond, 0, nil},
+		{"100ms and goroutines", 100 * time.Millisecond, 0, []string{"VRRPT_BUSY=1"}},
+		{"10ms", 10 * time.Millisecond, 0, nil},
+		{"10ms nice -15", 10 * time.Millisecond, -15, nil},
+		{"10ms nice -15 and goroutines", 10 * time.Millisecond, -15, []string{"VRRPT_BUSY=1"}},
+		{"10ms nice -15, more GOMAXPROCS, and goroutines", 10 * time.Millisecond, -15, []string{"VRRPT_BUSY=1", more}},
+	} {
+		b.Run(tc.name, func(b *testing.B) {
+			changes := once(b.Name(), func() []time.Duration {
+				l := newLink(b, 2)
+				l.nice = tc.nice
+				r1, r2 := l.driver("r1", tc.environment...), l.driver("r2", tc.environment...)
+				r1.set(testGateway(200, tc.interval))
+				r1.waitFor(IPv4, Active)
+				r2.set(testGateway(100, tc.interval))
+				r2.waitFor(IPv4, Backup)
+				for range 2 * runtime.NumCPU() {
+					l.start("r1", "sh", "-c", "while :; do :; done")
+				}
+				before := len(r2.router(IPv4).Transitions)
+				time.Sleep(window) // what is measured is this time
+				return []time.Duration{time.Duration(len(r2.router(IPv4).Transitions) - before)}
+			})
+			b.ReportMetric(float64(changes[0]), "transitions")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
 }
 
 // BenchmarkParse is one received advertisement.

@@ -133,6 +133,38 @@ func (l *link) linkLocal(n string) string {
 	return ""
 }
 
+// TestTrackedFault: a priority that falls moves the gateway at once, whatever the interval is.
+func TestTrackedFault(t *testing.T) {
+	l := newLink(t, 2)
+	for _, fallen := range []uint8{50, 0} {
+		g1, g2 := testGateway(200, 5*time.Second), testGateway(100, 5*time.Second)
+		g1.Priority = 255 // no need to wait for anybody
+		g1.Successors = addrs("192.0.2.3", l.linkLocal("r2"))
+		r1, r2 := l.driver("r1"), l.driver("r2")
+		r1.set(g1)
+		r1.waitFor(IPv4, Active)
+		r1.waitFor(IPv6, Active)
+		r2.set(g2)
+		r2.waitFor(IPv4, Backup)
+		for _, f := range []Family{IPv4, IPv6} {
+			wait(t, 10*time.Second, "an advert", func() bool { return r2.router(f).In > 0 })
+		}
+		at := time.Now()
+		g1.Priority = fallen
+		r1.set(g1)
+		for _, f := range []Family{IPv4, IPv6} {
+			s := r2.waitFor(f, Active)
+			took := s.Since.Sub(at)
+			t.Logf("priority %d, %s: %s", fallen, f, took)
+			if took > 100*time.Millisecond {
+				t.Errorf("%s moved after %s", f, took)
+			}
+		}
+		r1.kill()
+		r2.order(order{Close: -1})
+	}
+}
+
 // TestCrash: a router process that is killed and started again costs nothing, and leaves nothing behind.
 func TestCrash(t *testing.T) {
 	l := newLink(t, 2)

@@ -17,8 +17,8 @@ import (
 )
 
 // Manager runs the gateways of the network namespace that the process is in. One goroutine,
-// on a thread of its own that is real-time where that is allowed, owns all of their state and does nothing that can
-// block: interfaces and addresses follow in another one.
+// on a thread of its own that is real-time where that is allowed, owns all of their state and does nothing that may
+// take long: interfaces and addresses follow in another one.
 type Manager struct {
 	wake   func()
 	poll   *poller

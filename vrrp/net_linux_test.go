@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -27,6 +28,16 @@ func slugOf(err error) string { return fabric.ReasonOf(err) }
 
 // TestMain lets the test binary be the router process of a namespace, so that it can be killed and stopped for real.
 func TestMain(m *testing.M) {
+	if os.Getenv("VRRPT_BUSY") != "" { // goroutines that keep every processor of the Go runtime busy
+		for range runtime.NumCPU() {
+			go func() {
+				var spins atomic.Uint64
+				for {
+					spins.Add(1)
+				}
+			}()
+		}
+	}
 	if os.Getenv("VRRPT_DRIVER") != "" {
 		if err := drive(); err != nil {
 			fmt.Fprintln(os.Stderr, "driver:", err)
@@ -105,6 +116,7 @@ func drive() error {
 type link struct {
 	t      testing.TB
 	prefix string
+	nice   int // of our router processes
 }
 
 var linkNumber atomic.Int32
@@ -121,7 +133,7 @@ func newLink(t testing.TB, routers int) *link {
 	if os.Getuid() != 0 {
 		t.Skip("needs root for network namespaces")
 	}
-	l := &link{t, fmt.Sprintf("vrrpt-%d-%d", os.Getpid(), linkNumber.Add(1))}
+	l := &link{t: t, prefix: fmt.Sprintf("vrrpt-%d-%d", os.Getpid(), linkNumber.Add(1))}
 	l.namespace("sw")
 	l.in("sw", "ip link add br0 type bridge mcast_snooping 0 forward_delay 0", "ip link set br0 up")
 	names := []string{"c"}
@@ -218,14 +230,14 @@ type driver struct {
 	dead bool
 }
 
-func (l *link) driver(n string) *driver {
+func (l *link) driver(n string, environment ...string) *driver {
 	l.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	d := &driver{l: l, n: n, cmd: exec.Command("nsenter", "--net=/run/netns/"+l.name(n), self)}
-	d.cmd.Env = append(os.Environ(), "VRRPT_DRIVER=1")
+	d := &driver{l: l, n: n, cmd: exec.Command("nsenter", "--net=/run/netns/"+l.name(n), "nice", "-n", strconv.Itoa(l.nice), self)}
+	d.cmd.Env = append(append(os.Environ(), "VRRPT_DRIVER=1"), environment...)
 	d.cmd.Stderr = os.Stderr
 	stdin, err1 := d.cmd.StdinPipe()
 	stdout, err2 := d.cmd.StdoutPipe()
@@ -390,4 +402,14 @@ func (l *link) try(n, command string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", l.name(n)}, strings.Fields(command)...)...).Run() == nil
+}
+
+// start has a process run in a namespace until the test ends.
+func (l *link) start(n string, command ...string) {
+	l.t.Helper()
+	cmd := exec.Command("nsenter", append([]string{"--net=/run/netns/" + l.name(n)}, command...)...)
+	if err := cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 }
