@@ -23,12 +23,6 @@ type Options struct {
 	Log     *slog.Logger
 }
 
-// The waits after a failure: doubled each time, back to the shortest after a success. The one place of back-off for all modules.
-const (
-	firstBackoff = time.Second
-	lastBackoff  = time.Minute
-)
-
 // Agent runs the modules of one member.
 type Agent struct {
 	o       Options
@@ -150,17 +144,19 @@ func poke(slot chan<- struct{}) {
 
 // reconcile calls one module again and again: when the view changed, the module asked for it, or some time has passed.
 func (a *Agent) reconcile(ctx context.Context, r *runner) {
-	backoff := firstBackoff
+	var again backoff
 	wait := a.o.Period
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
+		waited := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.wake:
 		case <-r.module.Wake():
 		case <-timer.C:
+			waited = true
 		}
 		view, ready := a.view()
 		if !ready {
@@ -175,11 +171,11 @@ func (a *Agent) reconcile(ctx context.Context, r *runner) {
 			wait = min(wait, report.Again)
 		}
 		if err != nil {
-			a.o.Log.Warn("reconcile failed", "module", r.module.Name(), "error", err, "again_in", backoff)
-			wait = min(wait, backoff)
-			backoff = min(2*backoff, lastBackoff)
+			next := again.failed(waited, lastWait)
+			a.o.Log.Warn("reconcile failed", "module", r.module.Name(), "error", err, "again_in", next)
+			wait = min(wait, next)
 		} else {
-			backoff = firstBackoff
+			again.succeeded()
 		}
 		timer.Reset(wait)
 		a.take(r, report, err)
@@ -278,14 +274,16 @@ func (a *Agent) gather() bool {
 
 // publish stores what the modules said, and removes the objects that they let go of. A failure is tried again: the newest word counts.
 func (a *Agent) publish(ctx context.Context) {
-	backoff := firstBackoff
+	var again backoff
 	var retry <-chan time.Time
 	for {
+		waited := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.report:
 		case <-retry:
+			waited = true
 		}
 		retry = nil
 		a.mu.Lock()
@@ -303,12 +301,12 @@ func (a *Agent) publish(ctx context.Context) {
 			failures = append(failures, a.o.Store.Report(ctx, a.o.Member, own))
 		}
 		if err := errors.Join(failures...); err != nil && ctx.Err() == nil {
-			a.o.Log.Warn("cannot store what this member reports", "error", err, "again_in", backoff)
-			retry = time.After(backoff)
-			backoff = min(2*backoff, 8*firstBackoff)
+			next := again.failed(waited, lastPublishWait)
+			a.o.Log.Warn("cannot store what this member reports", "error", err, "again_in", next)
+			retry = time.After(next)
 			continue
 		}
-		backoff = firstBackoff
+		again.succeeded()
 	}
 }
 

@@ -34,7 +34,7 @@ func (a *Agent) save(ctx context.Context) {
 		if s := a.o.Store.Snapshot(); s.Revision > done {
 			if err := SaveSnapshot(a.o.Saved, s); err != nil {
 				a.o.Log.Error("cannot keep the last good snapshot: without quorum this member would start from an older one", "file", a.o.Saved, "error", err)
-				wait, failed = lastBackoff, true
+				wait, failed = lastWait, true
 			} else {
 				done = s.Revision
 			}
