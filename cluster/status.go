@@ -31,6 +31,7 @@ func (n *Node) Status() fabric.ClusterStatus {
 	// One answer that failed to come is no loss of quorum: leaders change.
 	const grace = 2 * time.Second
 	s := fabric.ClusterStatus{Bootstrapped: true, Self: n.proof.Name, Quorum: n.engine != nil && away < grace}
+	_, _, s.Removed = n.census()
 	if !s.Quorum && explained != nil {
 		s.Message = explained.Error()
 	}
@@ -45,14 +46,14 @@ func (n *Node) Status() fabric.ClusterStatus {
 		if m.Leader {
 			s.Leader = p.Name
 		}
-		n.presence(&m, s.Quorum, now, threshold)
+		n.presence(&m, s, now, threshold)
 		s.Members = append(s.Members, m)
 	}
 	return s
 }
 
 // presence fills in whether a member is online. While the database answers its beats tell, otherwise whether it answers by itself.
-func (n *Node) presence(m *fabric.MemberStatus, quorum bool, now time.Time, threshold time.Duration) {
+func (n *Node) presence(m *fabric.MemberStatus, s fabric.ClusterStatus, now time.Time, threshold time.Duration) {
 	ago, seen := n.live.lastSeen(now, m.Name)
 	if seen {
 		m.LastSeen = ago
@@ -60,9 +61,14 @@ func (n *Node) presence(m *fabric.MemberStatus, quorum bool, now time.Time, thre
 	switch asked, ok := n.probes[m.Name]; {
 	case m.Name == n.proof.Name:
 		m.Online, m.LastSeen = true, 0
-	case !quorum && ok && asked != nil:
+		if s.Removed {
+			m.Message = "removed from the cluster by another member"
+		} else if !s.Quorum {
+			m.Message = "the database has no quorum: nothing can be changed"
+		}
+	case !s.Quorum && ok && asked != nil:
 		m.Message = fmt.Sprintf("does not answer: %v", asked)
-	case !quorum:
+	case !s.Quorum:
 		m.Online = ok
 		m.Message = "answers, but the database has no quorum"
 	case !seen && now.Sub(n.met[m.Name]) <= threshold:

@@ -22,7 +22,6 @@ import (
 const (
 	protocolDatabase = "fabric-dqlite"
 	protocolHTTP     = "http/1.1"
-	protocolHTTP2    = "h2"
 )
 
 // newCertificate makes a self-signed certificate and its key, both PEM. Nobody checks its dates or names: who trusts it knows its
@@ -78,7 +77,7 @@ func serverConfig(certificate func() *tls.Certificate) *tls.Config {
 		MinVersion:     tls.VersionTLS13,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(), nil },
 		ClientAuth:     tls.RequestClientCert,
-		NextProtos:     []string{protocolDatabase, protocolHTTP2, protocolHTTP},
+		NextProtos:     []string{protocolDatabase, protocolHTTP}, // not h2: the API's websockets need HTTP/1.1
 	}
 }
 

@@ -25,6 +25,7 @@ type Store interface {
 // ClusterStatus is what a member knows of the cluster as a whole.
 type ClusterStatus struct {
 	Bootstrapped bool // false: not in a cluster yet
+	Removed      bool // the other members no longer take this one for a member: it may join again
 	Self         string
 	Leader       string // member that leads the database; empty: none is known
 	Quorum       bool   // writes can be made

@@ -58,7 +58,8 @@ func (s *Server) putCluster(r *request) (reply, error) {
 		return reply{}, fabric.Errorf(fabric.CodeNotSupported, "leave", "a member can't take itself out of its cluster").
 			WithFix("on another member: fabricctl cluster remove %s", cmp.Or(r.status.Self, "NAME"))
 	}
-	if r.status.Bootstrapped {
+	token := cmp.Or(put.ClusterToken, put.ClusterPassword)
+	if r.status.Bootstrapped && (token == "" || !r.status.Removed) {
 		return reply{}, fabric.Conflictf("already-in-cluster", "this daemon is member %q of a cluster already", r.status.Self)
 	}
 	if len(put.MemberConfig) > 0 {
@@ -71,7 +72,6 @@ func (s *Server) putCluster(r *request) (reply, error) {
 				WithFix("for example 192.0.2.1:8443")
 		}
 	}
-	token := cmp.Or(put.ClusterToken, put.ClusterPassword)
 	j := job{description: "Forming a cluster", run: func(ctx context.Context, _ *operation) error {
 		return s.Cluster.Bootstrap(ctx, put.ServerName, put.ServerAddress)
 	}}

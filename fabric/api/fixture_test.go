@@ -57,11 +57,12 @@ type member struct {
 	https       *httptest.Server
 	images      *fakeImages
 
-	mu   sync.Mutex
-	held bool
-	fail string
-	wake chan struct{}
-	boot map[string]uint64
+	mu      sync.Mutex
+	held    bool
+	fail    string
+	removed bool // from the cluster, by another member
+	wake    chan struct{}
+	boot    map[string]uint64
 }
 
 func newFixture(t testing.TB, names ...string) *fixture {
@@ -261,7 +262,7 @@ func (m *member) reconcile(ctx context.Context, fail string) {
 func (m *member) Status() fabric.ClusterStatus {
 	m.fixture.mu.Lock()
 	defer m.fixture.mu.Unlock()
-	s := fabric.ClusterStatus{Bootstrapped: m.ready, Quorum: m.ready}
+	s := fabric.ClusterStatus{Bootstrapped: m.ready, Quorum: m.ready, Removed: m.removed}
 	if !m.ready {
 		return s
 	}

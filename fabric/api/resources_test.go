@@ -44,7 +44,8 @@ func TestServerConfig(t *testing.T) {
 }
 
 func TestBootstrap(t *testing.T) {
-	m := newFixture(t, "n1").members["n1"]
+	f := newFixture(t, "n1")
+	m := f.members["n1"]
 	cluster, _, err := m.unix.GetCluster(t.Context())
 	must(t, err)
 	if cluster.Enabled {
@@ -60,6 +61,16 @@ func TestBootstrap(t *testing.T) {
 	wait(t, op, err)
 	_, err = m.unix.Bootstrap(t.Context(), "n1", "192.0.2.1:8443")
 	refused(t, err, fabric.CodeConflict, "already-in-cluster")
+
+	const joinToken = "eyJzZXJ2ZXJfbmFtZSI6Im4xIiwiZmluZ2VycHJpbnQiOiJhYiIsImFkZHJlc3NlcyI6WyIxOTIuMC4yLjI6ODQ0MyJdLCJzZWNyZXQiOiJzIiwiZXhwaXJlc19hdCI6IjIwMzAtMDEtMDFUMDA6MDA6MDBaIn0="
+	_, err = m.unix.Join(t.Context(), joinToken, "192.0.2.1:8443")
+	refused(t, err, fabric.CodeConflict, "already-in-cluster")
+	f.mu.Lock()
+	m.removed = true
+	f.mu.Unlock()
+	op, err = m.unix.Join(t.Context(), joinToken, "192.0.2.1:8443")
+	must(t, err)
+	refused(t, op.Wait(t.Context()), fabric.CodeForbidden, "bad-token") // that is the fake's word: the request got through
 }
 
 func TestFailedOperationKeepsItsError(t *testing.T) {
