@@ -14,12 +14,14 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
 	"netfabric/fabric/router"
 )
+
+// version is set by the build.
+var version = "unknown"
 
 const usage = `fabric-router makes the BGP sessions, announcements and kernel routes of this host what it is told over its socket.
 
@@ -40,14 +42,14 @@ func main() {
 		fmt.Fprintf(flag.CommandLine.Output(), usage, router.Protocol, router.Protocol)
 		flag.PrintDefaults()
 	}
-	socket := flag.String("socket", "/run/netfabric/router.sock", "`file` of the unix socket on which to be told, for root only")
-	state := flag.String("state", "/var/lib/netfabric/router", "`directory` that keeps what was told last, for root only (it has the passwords of BGP sessions)")
+	socket := flag.String("socket", "/var/lib/fabric/router.socket", "`file` of the unix socket on which to be told, for root only")
+	state := flag.String("state", "/var/lib/fabric/router", "`directory` that keeps what was told last, for root only (it has the passwords of BGP sessions)")
 	level := slog.LevelInfo
 	flag.TextVar(&level, "log", level, "least important `level` to log: DEBUG, INFO, WARN or ERROR")
-	version := flag.Bool("version", false, "print the version and end")
+	printVersion := flag.Bool("version", false, "print the version and end")
 	flag.Parse()
-	if *version {
-		fmt.Println("fabric-router", buildVersion())
+	if *printVersion {
+		fmt.Println("fabric-router", version)
 		return
 	}
 	if flag.NArg() > 0 {
@@ -81,14 +83,6 @@ func run(log *slog.Logger, socket, state string) error {
 	defer leave()
 	polite, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	log.Info("fabric-router starts", "version", buildVersion(), "socket", socket, "state", state)
+	log.Info("fabric-router starts", "version", version, "socket", socket, "state", state)
 	return worker.Run(ctx, polite.Done())
-}
-
-func buildVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return info.Main.Version
 }

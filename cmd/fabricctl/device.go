@@ -136,7 +136,7 @@ func (a *app) deviceCommand(o deviceOwner) *cobra.Command {
 			return a.printValue(fabric.DeviceKeys[d["type"]], "device "+args[1], d, args[2])
 		},
 	}
-	return group("device", "Manage the devices of an "+o.noun, add, remove, set, unsetKey, get, a.deviceList(o, prefix), a.deviceShow(o, prefix))
+	return group("device", "Manage the devices of "+o.noun+"s", add, remove, set, unsetKey, get, a.deviceList(o, prefix), a.deviceShow(o, prefix))
 }
 
 func (a *app) deviceList(o deviceOwner, prefix string) *cobra.Command {

@@ -110,6 +110,9 @@ var reasons = map[string]string{
 	fabric.ReasonLinkDown:        "the link of the copy is down",
 	fabric.ReasonProcessDead:     "the process of the copy is dead",
 	fabric.ReasonWorkerDown:      "the routing worker does not answer",
+	fabric.ReasonPrefixOwned:     "another object on this member announces it",
+	fabric.ReasonRouteFailed:     "the kernel route to the copies can't be installed",
+	fabric.ReasonSending:         "it is being sent",
 }
 
 // why is a message, or else a slug in words.
