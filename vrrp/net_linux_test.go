@@ -12,7 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -116,7 +116,7 @@ func drive() error {
 type link struct {
 	t      testing.TB
 	prefix string
-	nice   int // of our router processes
+	launch []string // our router processes are started by this command
 }
 
 var linkNumber atomic.Int32
@@ -236,7 +236,7 @@ func (l *link) driver(n string, environment ...string) *driver {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	d := &driver{l: l, n: n, cmd: exec.Command("nsenter", "--net=/run/netns/"+l.name(n), "nice", "-n", strconv.Itoa(l.nice), self)}
+	d := &driver{l: l, n: n, cmd: exec.Command("nsenter", append([]string{"--net=/run/netns/" + l.name(n)}, append(slices.Clone(l.launch), self)...)...)}
 	d.cmd.Env = append(append(os.Environ(), "VRRPT_DRIVER=1"), environment...)
 	d.cmd.Stderr = os.Stderr
 	stdin, err1 := d.cmd.StdinPipe()
