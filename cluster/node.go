@@ -147,7 +147,8 @@ func (n *Node) resume(id identity, initial *fabric.Snapshot) error {
 
 // start opens port and database, and keeps trying: an address may come later than this program.
 func (n *Node) start(ctx context.Context) {
-	const again = 2 * time.Second
+	const again = 500 * time.Millisecond
+	said := ""
 	for {
 		err := n.startOnce()
 		n.mu.Lock()
@@ -157,7 +158,10 @@ func (n *Node) start(ctx context.Context) {
 			n.awake()
 			return
 		}
-		n.log.Error("the database is not up", "error", err)
+		if err.Error() != said {
+			said = err.Error()
+			n.log.Error("the database is not up; trying on", "error", err)
+		}
 		select {
 		case <-time.After(again):
 		case <-ctx.Done():
@@ -368,7 +372,7 @@ func (n *Node) connectDatabase(ctx context.Context) (*conn, error) {
 	case p == nil:
 		return nil, errNotInCluster
 	case engine == nil && problem != nil:
-		return nil, problem
+		return nil, fmt.Errorf("the database is not up: %v", problem) // not wrapped: its code would put the blame on who writes
 	case engine == nil:
 		return nil, errors.New("the database is starting")
 	}
