@@ -412,7 +412,9 @@ func testSubscribe(t *testing.T, s suite) {
 	hear("an object", func() bool { return s.value(t, s.store.Snapshot(), "a") == "1" })
 	drain(news)
 	go s.store.Report(s.ctx, s.name("m1"), []fabric.Condition{s.condition("a", "m1", true)})
-	hear("a condition", func() bool { return len(s.store.Reports().Of(fabric.Key{Kind: fabric.KindNetwork, Name: s.name("a")})) == 1 })
+	hear("a condition", func() bool {
+		return len(s.store.Reports().Of(fabric.Key{Kind: fabric.KindNetwork, Name: s.name("a")})) == 1
+	})
 }
 
 func drain(ch <-chan struct{}) {
