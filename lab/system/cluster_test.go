@@ -165,14 +165,17 @@ func (w *world) script(t *testing.T, node, lines string) {
 }
 
 // ctlJSON reads what fabricctl prints with --format json.
-func ctlJSON[T any](t *testing.T, w *world, node, line string) T {
+func ctlJSON[T any](t *testing.T, w *world, node, line string) (T, error) {
 	t.Helper()
 	var v T
-	text := w.ctl(t, node, line+" --format json")
-	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		t.Fatalf("fabricctl %s: %v: %s", line, err, text)
+	r := w.try(t, node, line+" --format json")
+	if r.code != 0 {
+		return v, fmt.Errorf("%s: fabricctl %s: %s", node, line, r.stderr)
 	}
-	return v
+	if err := json.Unmarshal([]byte(r.stdout), &v); err != nil {
+		return v, fmt.Errorf("%s: fabricctl %s: %w: %s", node, line, err, r.stdout)
+	}
+	return v, nil
 }
 
 // instance is what the tests read of an instance.
@@ -185,7 +188,11 @@ type instance struct {
 
 func (w *world) instance(t *testing.T, node, name string) (instance, error) {
 	t.Helper()
-	for _, i := range ctlJSON[[]instance](t, w, node, "list") {
+	list, err := ctlJSON[[]instance](t, w, node, "list")
+	if err != nil {
+		return instance{}, err
+	}
+	for _, i := range list {
 		if i.Name == name {
 			return i, nil
 		}

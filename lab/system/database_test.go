@@ -52,7 +52,11 @@ func (w *world) leader(t *testing.T, ask string) string {
 	t.Helper()
 	var name string
 	lab.WaitFor(t, 20*time.Second, "a database leader", func() error {
-		for _, m := range ctlJSON[[]member](t, w, ask, "cluster list") {
+		list, err := ctlJSON[[]member](t, w, ask, "cluster list")
+		if err != nil {
+			return err
+		}
+		for _, m := range list {
 			if slices.Contains(m.Roles, "database-leader") {
 				name = m.Name
 				return nil
@@ -68,7 +72,11 @@ func (w *world) allOnline(t *testing.T) {
 	t.Helper()
 	lab.WaitFor(t, 30*time.Second, "all members to be online", func() error {
 		for _, ask := range members {
-			for _, m := range ctlJSON[[]member](t, w, ask, "cluster list") {
+			list, err := ctlJSON[[]member](t, w, ask, "cluster list")
+			if err != nil {
+				return err
+			}
+			for _, m := range list {
 				if m.Status != "Online" {
 					return fmt.Errorf("%s sees %s as %s: %s", ask, m.Name, m.Status, m.Message)
 				}
@@ -275,7 +283,11 @@ func alone(t *testing.T, w *world) {
 	}
 	c.stop()
 	lab.WaitFor(t, 15*time.Second, "cluster list to say that there is no quorum", func() error {
-		for _, m := range ctlJSON[[]member](t, w, "n1", "cluster list") {
+		list, err := ctlJSON[[]member](t, w, "n1", "cluster list")
+		if err != nil {
+			return err
+		}
+		for _, m := range list {
 			if m.Name == "n1" && strings.Contains(m.Message, "quorum") {
 				t.Logf("n1: %s: %s", m.Status, m.Message)
 				return nil
