@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 )
@@ -11,50 +12,6 @@ type Anycast struct {
 	Description string         `json:"description,omitempty"`
 	Addresses   []netip.Prefix `json:"addresses"` // host prefixes
 	Check       Check          `json:"check"`
-}
-
-// CheckType is how a copy of a service is seen to be healthy.
-type CheckType string
-
-// The types of checks.
-const (
-	CheckProcess CheckType = "process" // the instance's init is alive
-	CheckTCP     CheckType = "tcp"     // a connection to the service's address is accepted
-	CheckHTTP    CheckType = "http"    // GET answers with a status of 200-399
-)
-
-// Check says how a copy of a service is seen to be healthy. Whatever its type, a dead process or link is unhealthy at once.
-type Check struct {
-	Type     CheckType `json:"type"`
-	Port     uint16    `json:"port,omitempty"`
-	Path     string    `json:"path,omitempty"` // of a http check, default "/"
-	Interval int       `json:"interval"`       // milliseconds between the starts of two checks, 50-3600000
-	Timeout  int       `json:"timeout"`        // milliseconds until a check counts as failed, 10 to Interval
-	Rise     int       `json:"rise"`           // successes in a row that make a copy healthy, 1-100
-	Fall     int       `json:"fall"`           // failures in a row that make it unhealthy, 1-100
-}
-
-// Default fills what is not set.
-func (c Check) Default() Check {
-	if c.Type == "" {
-		c.Type = CheckProcess
-	}
-	if c.Interval == 0 {
-		c.Interval = 1000
-	}
-	if c.Timeout == 0 {
-		c.Timeout = min(500, c.Interval)
-	}
-	if c.Rise == 0 {
-		c.Rise = 1
-	}
-	if c.Fall == 0 {
-		c.Fall = 2
-	}
-	if c.Type == CheckHTTP && c.Path == "" {
-		c.Path = "/"
-	}
-	return c
 }
 
 // Kind is KindAnycast.
@@ -76,26 +33,7 @@ func (a *Anycast) Validate() error {
 			return Invalidf("bad-address", "anycast service %q: %s is not a unicast address that can be announced", a.Name, p.Addr())
 		}
 	}
-	c := a.Check.Default()
-	switch c.Type {
-	case CheckProcess:
-		if c.Port != 0 || c.Path != "" {
-			return Invalidf("bad-check", "anycast service %q: a process check has neither port nor path", a.Name)
-		}
-	case CheckTCP, CheckHTTP:
-		if c.Port == 0 {
-			return Invalidf("bad-check", "anycast service %q: a %s check needs a port", a.Name, c.Type).WithFix("for example %s:80", c.Type)
-		}
-		if c.Type == CheckTCP && c.Path != "" || c.Type == CheckHTTP && !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, " \r\n\x00") {
-			return Invalidf("bad-check", "anycast service %q: path %q does not fit a %s check", a.Name, c.Path, c.Type)
-		}
-	default:
-		return Invalidf("bad-check", "anycast service %q: unknown check type %q", a.Name, c.Type).WithFix("use process, tcp:PORT or http:PORT/PATH")
-	}
-	if c.Interval < 50 || c.Interval > 3600000 || c.Timeout < 10 || c.Timeout > c.Interval || c.Rise < 1 || c.Rise > 100 || c.Fall < 1 || c.Fall > 100 {
-		return Invalidf("bad-check", "anycast service %q: want interval 50 to 3600000 ms, timeout 10 ms to interval, rise and fall 1 to 100", a.Name)
-	}
-	return nil
+	return a.Check.Default().validate(fmt.Sprintf("anycast service %q", a.Name))
 }
 
 // Refs is empty.

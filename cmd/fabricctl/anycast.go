@@ -28,22 +28,36 @@ its member announces the addresses for as long as the copy is healthy.
 A copy whose process or link is dead is unhealthy at once. --check says what else it takes:
   process             nothing else
   tcp:PORT            the service accepts a connection
-  http:PORT[/PATH]    the service answers GET with a status of 200 to 399`,
+  http:PORT[/PATH]    the service answers GET as --expect-status and --expect-body say
+  https:PORT[/PATH]   the same over TLS; the certificate is looked at with --verify only
+  dns:PORT/NAME       the service answers a query for NAME as --record, --expect-rcode and --expect-answer say`,
 		Example: `  fabricctl anycast create dns 203.0.113.53/32 2001:db8:53::53/128 --check tcp:53
   fabricctl anycast create web 203.0.113.80 --check http:80/health --interval 500ms --fall 3
+  fabricctl anycast create shop 203.0.113.81 --check https:443/health --expect-status 200-204 --expect-body ok
+  fabricctl anycast create ns 203.0.113.54 --check dns:53/www.example.com --record AAAA --expect-answer 2001:db8::80
   fabricctl config set dns1 anycast=dns`,
 	}
 	preset := fabric.Check{}.Default()
 	millisecond := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 	flags := cmd.Flags()
-	check := flags.String("check", string(preset.Type), "`CHECK`: process, tcp:PORT or http:PORT[/PATH]")
+	check := flags.String("check", string(preset.Type), "`CHECK`: "+checkForms)
+	var expect api.AnycastCheck
+	flags.StringVar(&expect.Status, "expect-status", "", "`CODES` and ranges of codes that are good, as in 200-204,401 (http, https; default "+fabric.DefaultStatus+")")
+	flags.StringVar(&expect.Body, "expect-body", "", "`TEXT` that the first 64 KiB of the answer must have in them (http, https)")
+	flags.StringVar(&expect.Host, "host", "", "`NAME` to ask for: Host header and name in TLS (http, https; default the service's address)")
+	flags.BoolVar(&expect.Verify, "verify", false, "The certificate must be valid for the name of --host (https)")
+	flags.StringVar(&expect.Record, "record", "", "`TYPE` of record to ask for: "+strings.Join(fabric.CheckRecords, ", ")+" (dns; default A)")
+	flags.StringVar(&expect.Rcode, "expect-rcode", "", "Response `CODE` that is good: "+strings.Join(fabric.CheckRcodes, ", ")+" (dns; default NOERROR)")
+	flags.StringVar(&expect.Answer, "expect-answer", "", "`DATA` that a record in the answer must have (dns; default any)")
 	interval := flags.Duration("interval", 0, fmt.Sprintf("`TIME` between the starts of two checks (default %v)", millisecond(preset.Interval)))
 	timeout := flags.Duration("timeout", 0, fmt.Sprintf("`TIME` until a check counts as failed (default %v, at most the interval)", millisecond(preset.Timeout)))
 	rise := flags.Int("rise", 0, fmt.Sprintf("`SUCCESSES` in a row that make a copy healthy (default %d)", preset.Rise))
 	fall := flags.Int("fall", 0, fmt.Sprintf("`FAILURES` in a row that make a copy unhealthy (default %d)", preset.Fall))
 	description := flags.String("description", "", "`TEXT` that describes it")
 	// The only error is that there is no such flag.
-	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"process", "tcp:", "http:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"process", "tcp:", "http:", "https:", "dns:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	_ = cmd.RegisterFlagCompletionFunc("record", cobra.FixedCompletions(fabric.CheckRecords, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("expect-rcode", cobra.FixedCompletions(fabric.CheckRcodes, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		post := api.AnycastsPost{Name: args[0]}
 		post.Description = *description
@@ -55,7 +69,7 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
 			post.Addresses = append(post.Addresses, p)
 		}
 		var err error
-		if post.Check, err = parseCheck(*check); err != nil {
+		if post.Check, err = parseCheck(*check, expect); err != nil {
 			return usagef(cmd, "--check %q: %v", *check, err)
 		}
 		if post.Check.Interval, err = milliseconds(*interval); err != nil {
@@ -74,19 +88,21 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
 	return cmd
 }
 
-// parseCheck reads process, tcp:PORT or http:PORT[/PATH].
-func parseCheck(s string) (api.AnycastCheck, error) {
+// checkForms are the forms of a check on the command line.
+const checkForms = "process, tcp:PORT, http:PORT[/PATH], https:PORT[/PATH] or dns:PORT/NAME"
+
+// parseCheck reads one of checkForms into c.
+func parseCheck(s string, c api.AnycastCheck) (api.AnycastCheck, error) {
 	kind, rest, hasPort := strings.Cut(s, ":")
-	c := api.AnycastCheck{Type: fabric.CheckType(kind)}
-	switch c.Type {
+	switch c.Type = fabric.CheckType(kind); c.Type {
 	case fabric.CheckProcess:
 		if hasPort {
 			return c, fmt.Errorf("a process check has no port")
 		}
 		return c, nil
-	case fabric.CheckTCP, fabric.CheckHTTP:
+	case fabric.CheckTCP, fabric.CheckHTTP, fabric.CheckHTTPS, fabric.CheckDNS:
 	default:
-		return c, fmt.Errorf("want process, tcp:PORT or http:PORT[/PATH]")
+		return c, fmt.Errorf("want %s", checkForms)
 	}
 	port, path, hasPath := strings.Cut(rest, "/")
 	n, err := strconv.ParseUint(port, 10, 16)
@@ -94,10 +110,14 @@ func parseCheck(s string) (api.AnycastCheck, error) {
 		return c, fmt.Errorf("want a port from 1 to 65535, as in %s:80", kind)
 	}
 	c.Port = uint16(n)
-	if hasPath {
-		if c.Type == fabric.CheckTCP {
-			return c, fmt.Errorf("a tcp check has no path")
-		}
+	switch {
+	case c.Type == fabric.CheckDNS && path == "":
+		return c, fmt.Errorf("want a name to ask for, as in dns:%s/example.com", port)
+	case c.Type == fabric.CheckDNS:
+		c.Name = path
+	case hasPath && c.Type == fabric.CheckTCP:
+		return c, fmt.Errorf("a tcp check has no path")
+	case hasPath:
 		c.Path = "/" + path
 	}
 	return c, nil
@@ -116,8 +136,10 @@ func checkText(c api.AnycastCheck) string {
 	switch c.Type {
 	case fabric.CheckTCP:
 		return fmt.Sprintf("tcp:%d", c.Port)
-	case fabric.CheckHTTP:
-		return fmt.Sprintf("http:%d%s", c.Port, c.Path)
+	case fabric.CheckHTTP, fabric.CheckHTTPS:
+		return fmt.Sprintf("%s:%d%s", c.Type, c.Port, c.Path)
+	case fabric.CheckDNS:
+		return fmt.Sprintf("dns:%d/%s", c.Port, c.Name)
 	}
 	return string(c.Type)
 }

@@ -103,19 +103,22 @@ func TestDeviceFlags(t *testing.T) {
 
 func TestParseCheck(t *testing.T) {
 	for s, want := range map[string]api.AnycastCheck{
-		"process":         {Type: "process"},
-		"tcp:53":          {Type: "tcp", Port: 53},
-		"http:80":         {Type: "http", Port: 80},
-		"http:80/":        {Type: "http", Port: 80, Path: "/"},
-		"http:8080/a/b?c": {Type: "http", Port: 8080, Path: "/a/b?c"},
+		"process":          {Type: "process"},
+		"tcp:53":           {Type: "tcp", Port: 53},
+		"http:80":          {Type: "http", Port: 80},
+		"http:80/":         {Type: "http", Port: 80, Path: "/"},
+		"http:8080/a/b?c":  {Type: "http", Port: 8080, Path: "/a/b?c"},
+		"https:443/ok":     {Type: "https", Port: 443, Path: "/ok"},
+		"dns:53/a.example": {Type: "dns", Port: 53, Name: "a.example"},
+		"dns:53/.":         {Type: "dns", Port: 53, Name: "."},
 	} {
-		got, err := parseCheck(s)
+		got, err := parseCheck(s, api.AnycastCheck{})
 		if err != nil || got != want {
 			t.Errorf("%s: %+v %v, want %+v", s, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "tcp", "tcp:", "tcp:0", "tcp:65536", "tcp:x", "tcp:-1", "tcp:53/path", "process:1", "udp:53", "http:/health"} {
-		if got, err := parseCheck(bad); err == nil {
+	for _, bad := range []string{"", "tcp", "tcp:", "tcp:0", "tcp:65536", "tcp:x", "tcp:-1", "tcp:53/path", "process:1", "udp:53", "http:/health", "dns:53", "dns:53/", "https", "dns:/example.com"} {
+		if got, err := parseCheck(bad, api.AnycastCheck{}); err == nil {
 			t.Errorf("%q is %+v", bad, got)
 		}
 	}

@@ -16,15 +16,23 @@ type AnycastPut struct {
 	Check       AnycastCheck   `json:"check"`
 }
 
-// AnycastCheck is how a copy of a service is seen to be healthy. Zeros are defaults.
+// AnycastCheck is how a copy of a service is seen to be healthy. Zeros are defaults. The fields are those of fabric.Check, which says what they mean.
 type AnycastCheck struct {
-	Type     fabric.CheckType `json:"type"` // "process", "tcp", "http"
+	Type     fabric.CheckType `json:"type"` // "process", "tcp", "http", "https", "dns"
 	Port     uint16           `json:"port"`
-	Path     string           `json:"path"`
-	Interval int              `json:"interval"` // milliseconds
-	Timeout  int              `json:"timeout"`  // milliseconds
-	Rise     int              `json:"rise"`     // successes in a row
-	Fall     int              `json:"fall"`     // failures in a row
+	Interval int              `json:"interval"`         // milliseconds
+	Timeout  int              `json:"timeout"`          // milliseconds
+	Rise     int              `json:"rise"`             // successes in a row
+	Fall     int              `json:"fall"`             // failures in a row
+	Path     string           `json:"path"`             // http, https
+	Host     string           `json:"host,omitempty"`   // http, https: Host header and name in TLS
+	Status   string           `json:"status,omitempty"` // http, https: good codes, such as 200-204,401
+	Body     string           `json:"body,omitempty"`   // http, https: text that the answer must have in it
+	Verify   bool             `json:"verify,omitempty"` // https: the certificate must be valid for host
+	Name     string           `json:"name,omitempty"`   // dns: to ask for
+	Record   string           `json:"record,omitempty"` // dns: type of record
+	Rcode    string           `json:"rcode,omitempty"`  // dns: expected response code
+	Answer   string           `json:"answer,omitempty"` // dns: data that one record must have
 }
 
 // AnycastsPost makes an anycast service.

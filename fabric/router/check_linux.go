@@ -2,11 +2,10 @@ package router
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"runtime"
@@ -31,41 +30,12 @@ func runCheck(ns *os.File, c fabric.Check, address netip.Addr) string {
 		}
 		conn.Close()
 		return ""
-	case fabric.CheckHTTP:
-		return httpCheck(ns, c, target, deadline)
+	case fabric.CheckHTTP, fabric.CheckHTTPS:
+		return webCheck(ns, c, target, deadline)
+	case fabric.CheckDNS:
+		return dnsCheck(ns, c, target, deadline)
 	}
 	return fmt.Sprintf("check type %q is not known to this version of fabric-router", c.Type)
-}
-
-func httpCheck(ns *os.File, c fabric.Check, target netip.AddrPort, deadline time.Time) string {
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
-	defer cancel()
-	url := "http://" + target.String() + c.Path
-	client := http.Client{
-		Transport: &http.Transport{
-			DialContext:            func(context.Context, string, string) (net.Conn, error) { return dialIn(ns, target, deadline) },
-			DisableKeepAlives:      true,
-			MaxResponseHeaderBytes: 1 << 16,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return fmt.Sprintf("%s: %v", url, err)
-	}
-	r.Header.Set("User-Agent", "fabric-router")
-	response, err := client.Do(r)
-	if err != nil {
-		return fmt.Sprintf("%s: %s", url, failure(err, c))
-	}
-	defer response.Body.Close()
-	if _, err := io.CopyN(io.Discard, response.Body, 1<<16); err != nil && err != io.EOF {
-		return fmt.Sprintf("%s: %s", url, failure(err, c))
-	}
-	if response.StatusCode < 200 || response.StatusCode > 399 {
-		return fmt.Sprintf("%s: status %d", url, response.StatusCode)
-	}
-	return ""
 }
 
 func failure(err error, c fabric.Check) string {
@@ -75,6 +45,9 @@ func failure(err error, c fabric.Check) string {
 	if errno := syscall.Errno(0); errors.As(err, &errno) {
 		return errno.Error()
 	}
+	if e := (*tls.CertificateVerificationError)(nil); errors.As(err, &e) {
+		return e.Err.Error()
+	}
 	if e := (*net.OpError)(nil); errors.As(err, &e) {
 		return e.Err.Error()
 	}
@@ -83,7 +56,12 @@ func failure(err error, c fabric.Check) string {
 
 // dialIn connects by TCP from inside a network namespace.
 func dialIn(ns *os.File, to netip.AddrPort, deadline time.Time) (net.Conn, error) {
-	fd, err := socketIn(ns, to.Addr())
+	return dialAs(ns, unix.SOCK_STREAM, to, deadline)
+}
+
+// dialAs connects a socket of a type (socket(2)) from inside a network namespace. The connection keeps the deadline.
+func dialAs(ns *os.File, kind int, to netip.AddrPort, deadline time.Time) (net.Conn, error) {
+	fd, err := socketIn(ns, kind, to.Addr())
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +71,7 @@ func dialIn(ns *os.File, to netip.AddrPort, deadline time.Time) (net.Conn, error
 	if err != nil {
 		return nil, fmt.Errorf("make connection: %w", err)
 	}
-	if err := connect(conn.(*net.TCPConn), to, deadline); err != nil {
+	if err := connect(conn, to, deadline); err != nil {
 		conn.Close()
 		return nil, err
 	}
@@ -101,7 +79,7 @@ func dialIn(ns *os.File, to netip.AddrPort, deadline time.Time) (net.Conn, error
 }
 
 // socketIn makes a socket that belongs to a network namespace. Only the thread that makes it has to be there, and only so long.
-func socketIn(ns *os.File, like netip.Addr) (int, error) {
+func socketIn(ns *os.File, kind int, like netip.Addr) (int, error) {
 	runtime.LockOSThread()
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
@@ -117,7 +95,7 @@ func socketIn(ns *os.File, like netip.Addr) (int, error) {
 	if like.Is6() {
 		domain = unix.AF_INET6
 	}
-	fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if back := enter(home); back != nil {
 		// The thread stays locked and ends with its goroutine, so that nothing else ever runs in the wrong namespace.
 		if err == nil {
@@ -146,7 +124,7 @@ func enter(ns *os.File) error {
 }
 
 // connect connects a socket that is not, within a deadline.
-func connect(conn *net.TCPConn, to netip.AddrPort, deadline time.Time) error {
+func connect(conn net.Conn, to netip.AddrPort, deadline time.Time) error {
 	var sa unix.Sockaddr = &unix.SockaddrInet4{Port: int(to.Port())}
 	if to.Addr().Is4() {
 		sa.(*unix.SockaddrInet4).Addr = to.Addr().As4()
@@ -156,7 +134,7 @@ func connect(conn *net.TCPConn, to netip.AddrPort, deadline time.Time) error {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	raw, err := conn.SyscallConn()
+	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return err
 	}

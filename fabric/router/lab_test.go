@@ -2,7 +2,6 @@ package router
 
 import (
 	"fmt"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -23,11 +22,7 @@ const serveEnv = "ROUTER_TEST_SERVE"
 func TestMain(m *testing.M) {
 	if addresses := os.Getenv(serveEnv); addresses != "" {
 		for a := range strings.SplitSeq(addresses, ",") {
-			go http.ListenAndServe(a, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path != "/" {
-					http.Error(w, "no", http.StatusServiceUnavailable)
-				}
-			}))
+			serveAt(a)
 		}
 		select {}
 	}
