@@ -27,11 +27,10 @@ type EventStream struct {
 // Events subscribes to events of the given types: "operation", "lifecycle", "logging", "routing"; none is all. Lifecycle and routing events
 // are those of the whole cluster. What happens after it returns is in the stream, which ends with ctx.
 func (c *Client) Events(ctx context.Context, types ...string) (*EventStream, error) {
-	path := "/1.0/events"
-	if len(types) > 0 {
-		path += "?type=" + url.QueryEscape(strings.Join(types, ","))
+	if len(types) == 0 {
+		types = eventTypes
 	}
-	conn, err := c.websocket(ctx, path)
+	conn, err := c.websocket(ctx, "/1.0/events?type="+url.QueryEscape(strings.Join(types, ",")))
 	if err != nil {
 		return nil, err
 	}
@@ -54,8 +53,11 @@ func (s *EventStream) Close() error {
 	return s.conn.Close()
 }
 
+// dialectTypes are sent to who asks for none: stock clients end at the first event of a type that they do not know.
+var dialectTypes = []string{incusapi.EventTypeOperation, incusapi.EventTypeLifecycle, incusapi.EventTypeLogging}
+
 // eventTypes are the types that can be asked for.
-var eventTypes = []string{incusapi.EventTypeOperation, incusapi.EventTypeLifecycle, incusapi.EventTypeLogging, EventRouting}
+var eventTypes = append(slices.Clone(dialectTypes), EventRouting)
 
 // Bounds of an event stream: an end that does not answer pings is gone.
 const (
@@ -77,6 +79,9 @@ func (s *Server) getEvents(r *request) (reply, error) {
 			return reply{}, fabric.Invalidf("bad-type", "there are no events of type %q", t).WithFix("types are %s", strings.Join(eventTypes, ", "))
 		}
 		types = append(types, t)
+	}
+	if len(types) == 0 {
+		types = dialectTypes
 	}
 	if !websocket.IsWebSocketUpgrade(r.Request) {
 		return reply{}, errNoWebsocket

@@ -246,3 +246,20 @@ func TestEventsEndWithTheServer(t *testing.T) {
 	_, err = m.unix.Events(t.Context(), "nonsense")
 	refused(t, err, fabric.CodeInvalid, "bad-type")
 }
+
+// TestEventsWithoutType checks that a stock client, which asks for no type, gets none that it does not know.
+func TestEventsWithoutType(t *testing.T) {
+	m := bootstrapped(t, "n1").members["n1"]
+	conn, err := m.unix.websocket(t.Context(), "/1.0/events")
+	must(t, err)
+	s := &EventStream{conn: conn, stop: context.AfterFunc(t.Context(), func() { conn.Close() })}
+	defer s.Close()
+	m.server.Events.publish(EventRouting, "", RoutingEvent{Action: "session-up"})
+	m.server.Events.publish(incusapi.EventTypeLifecycle, "default", incusapi.EventLifecycle{Action: "marker"})
+	until(t, s, "the marker", func(e incusapi.Event) bool {
+		if e.Type == EventRouting {
+			t.Error("a routing event was sent unasked")
+		}
+		return bytes.Contains(e.Metadata, []byte("marker"))
+	})
+}
