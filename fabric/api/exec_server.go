@@ -31,11 +31,11 @@ func (s *Server) postExec(r *request) (reply, error) {
 	if err := checkExec(i.Name, post); err != nil {
 		return reply{}, err
 	}
-	now := observe(r, i)
 	if offline(r.status, i.Member) {
 		return reply{}, fabric.Errorf(fabric.CodeUnavailable, "member-offline", "exec in instance %q: its member %q is offline", i.Name, i.Member)
 	}
-	if now.Status != fabric.InstanceRunning {
+	// Only its own member is sure: word of a start may be on its way here.
+	if i.Member == r.status.Self && observe(r, i).Status != fabric.InstanceRunning {
 		return reply{}, fabric.Conflictf("not-running", "exec in instance %q: it is not running", i.Name).WithFix("start it")
 	}
 	run := s.Instances.Exec
