@@ -17,7 +17,10 @@ import (
 // requestTimeout is after how long a request of the client counts as lost.
 const requestTimeout = time.Second
 
-// client asks the service for as long as it runs, 200 times a second, in both families in turn.
+// serviceURLs are those of the anycast service.
+var serviceURLs = []string{"http://" + service4 + "/", "http://[" + service6 + "]/"}
+
+// client asks URLs in turn for as long as it runs, 200 times a second.
 type client struct {
 	stop func()
 
@@ -25,20 +28,20 @@ type client struct {
 	samples []probe.Sample
 }
 
-// startClient returns when the service has answered in both families.
-func (w *world) startClient(t *testing.T) *client {
+// startClient returns when all URLs have answered.
+func (w *world) startClient(t *testing.T, urls ...string) *client {
 	t.Helper()
 	c := &client{}
-	_, c.stop = w.inside(t, "client", c.read, probeWord, "http://"+service4+"/", "http://["+service6+"]/")
-	lab.WaitFor(t, 10*time.Second, "answers in both families", func() error {
+	_, c.stop = w.inside(t, "client", c.read, append([]string{probeWord}, urls...)...)
+	lab.WaitFor(t, 10*time.Second, "answers of all URLs", func() error {
 		targets := map[string]bool{}
 		for _, s := range c.all() {
 			if s.Error == "" {
 				targets[s.Target] = true
 			}
 		}
-		if len(targets) < 2 {
-			return fmt.Errorf("answers from %v only", targets)
+		if len(targets) < len(urls) {
+			return fmt.Errorf("answers of %v only:%s", targets, c.lost(0))
 		}
 		return nil
 	})

@@ -277,7 +277,7 @@ func alone(t *testing.T, w *world) {
 	if i := w.running(t, "n1", "web1"); i.Location != "n1" {
 		t.Errorf("web1 is %+v", i)
 	}
-	c := w.startClient(t)
+	c := w.startClient(t, serviceURLs...)
 	if from := probe.Since(c.all(), 0, probe.Now()).From; !slices.Equal(from, []string{"web1"}) {
 		t.Errorf("answers are from %v", from)
 	}

@@ -37,7 +37,7 @@ func TestRouting(t *testing.T) {
 
 func allCopiesAnswer(t *testing.T, w *world) {
 	begin := probe.Now()
-	c := w.startClient(t)
+	c := w.startClient(t, serviceURLs...)
 	lab.WaitFor(t, 10*time.Second, "answers of all three copies", func() error {
 		if from := probe.Since(c.all(), begin, probe.Now()).From; !slices.Equal(from, []string{"web1", "web2", "web3"}) {
 			return fmt.Errorf("answers are from %v", from)
@@ -86,7 +86,7 @@ func (w *world) initOf(t *testing.T, member string, pid int) (lab.Process, error
 }
 
 func instanceKilled(t *testing.T, w *world) {
-	c := w.startClient(t)
+	c := w.startClient(t, serviceURLs...)
 	old := w.running(t, "n1", "web2")
 	routes4 := w.watchNextHops(t, "r1", service4+"/32", 3)
 	routes6 := w.watchNextHops(t, "r1", service6+"/128", 3)
@@ -112,7 +112,7 @@ func instanceKilled(t *testing.T, w *world) {
 func daemonKilled(t *testing.T, w *world) {
 	n2 := w.lab.MustNode(t, "n2")
 	before := w.running(t, "n2", "web2")
-	c := w.startClient(t)
+	c := w.startClient(t, serviceURLs...)
 	changes := w.monitorRoutes(t, "r1", "r2")
 	at := probe.Now()
 	kill(t, n2, "fabric-node")
@@ -146,7 +146,7 @@ func daemonKilled(t *testing.T, w *world) {
 
 func workerKilled(t *testing.T, w *world) {
 	n2 := w.lab.MustNode(t, "n2")
-	c := w.startClient(t)
+	c := w.startClient(t, serviceURLs...)
 	changes := w.monitorRoutes(t, "r1", "r2")
 	old, err := n2.Process("fabric-router")
 	if err != nil {
@@ -193,7 +193,7 @@ func workerKilled(t *testing.T, w *world) {
 func memberWithoutPower(t *testing.T, w *world) {
 	n3 := w.lab.MustNode(t, "n3")
 	old := w.running(t, "n1", "web3")
-	c := w.startClient(t)
+	c := w.startClient(t, serviceURLs...)
 	routes := w.watchNextHops(t, "r1", service4+"/32", 3)
 	at := probe.Now()
 	if err := n3.Kill(t.Context()); err != nil {
