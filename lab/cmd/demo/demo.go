@@ -26,13 +26,14 @@ var members = []string{"n1", "n2", "n3"}
 
 // demo is the lab with what is printed about it.
 type demo struct {
-	lab   *lab.Lab
-	out   io.Writer
-	begun time.Time
+	name, bin string
+	lab       *lab.Lab
+	out       io.Writer
+	begun     time.Time
 }
 
-func runDemo(ctx context.Context, out io.Writer) error {
-	d := &demo{out: out, begun: time.Now()}
+func runDemo(ctx context.Context, out io.Writer, name, bin string) error {
+	d := &demo{name: name, bin: bin, out: out, begun: time.Now()}
 	for _, s := range []struct {
 		what string
 		do   func(context.Context) error
@@ -70,11 +71,11 @@ func (d *demo) step(ctx context.Context, what string, do func(context.Context) e
 }
 
 func (d *demo) start(ctx context.Context) error {
-	bin, err := filepath.Abs("bin")
+	bin, err := filepath.Abs(d.bin)
 	if err != nil {
 		return err
 	}
-	d.lab, err = lab.Up(ctx, topology, lab.WithBinDir(bin), lab.WithReconfigure(), lab.WithProgress(io.Discard))
+	d.lab, err = lab.Up(ctx, topology, lab.WithName(d.name), lab.WithBinDir(bin), lab.WithReconfigure(), lab.WithProgress(io.Discard))
 	return err
 }
 
@@ -358,7 +359,10 @@ func (d *demo) instancePID(ctx context.Context, name string) (int64, error) {
 }
 
 func (d *demo) next() {
-	self := "go run ./lab/cmd/lab exec " + topology
+	self, down := "go run ./lab/cmd/lab exec "+topology, "make demo-down"
+	if d.name != defaultName {
+		self, down = "go run ./lab/cmd/lab exec --name "+d.name+" "+topology, "go run ./lab/cmd/demo down --name "+d.name
+	}
 	fmt.Fprintf(d.out, `
 It stays up. What to try next:
   %[1]s n1 fabricctl list
@@ -368,8 +372,8 @@ It stays up. What to try next:
   %[1]s r1 vtysh -c 'show bgp summary'
   %[1]s client wget -q -O - http://%[2]s/
   %[1]s n2 fabricctl monitor
-  make demo-down                        # removes all of it
-`, self, service4)
+  %[3]s                        # removes all of it
+`, self, service4, down)
 }
 
 func buildImage(file string) error {

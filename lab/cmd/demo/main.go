@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	topology = "lab/topologies/anycast.clab.yml"
-	labName  = "anycast"
+	topology    = "lab/topologies/anycast.clab.yml"
+	defaultName = "anycast" // as the topology calls itself
 )
 
 func main() {
@@ -38,13 +38,16 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	var name, bin string
+	root.PersistentFlags().StringVar(&name, "name", defaultName, "run under this name")
 	up := &cobra.Command{
 		Use: "up", Short: "Start it, or start it anew, and leave it running", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return runDemo(c.Context(), c.OutOrStdout()) },
+		RunE: func(c *cobra.Command, _ []string) error { return runDemo(c.Context(), c.OutOrStdout(), name, bin) },
 	}
+	up.Flags().StringVar(&bin, "bin", "bin", "directory of the programs")
 	down := &cobra.Command{
 		Use: "down", Short: "Remove every namespace, process and file of it", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return lab.Down(c.Context(), labName) },
+		RunE: func(c *cobra.Command, _ []string) error { return lab.Down(c.Context(), name) },
 	}
 	o := probe.Options{}
 	ask := &cobra.Command{
