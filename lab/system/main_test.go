@@ -81,8 +81,8 @@ func build(dir string) error {
 	if err != nil {
 		return err
 	}
-	for program, cgo := range map[string]string{"fabric-node": "1", "fabric-router": "0", "fabricctl": "0"} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, program), "./cmd/"+program)
+	for program, cgo := range map[string]string{"cmd/fabric-node": "1", "cmd/fabric-router": "0", "cmd/fabricctl": "0", "lab/cmd/demo": "0"} {
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, filepath.Base(program)), "./"+program)
 		cmd.Dir = root
 		cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo, "CGO_LDFLAGS_ALLOW=-Wl,-z,now")
 		if out, err := cmd.CombinedOutput(); err != nil {
