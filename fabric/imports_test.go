@@ -21,7 +21,8 @@ type rule struct {
 // rules are looked up by the longest folder that fits. docs/architecture.md says why they are what they are.
 var rules = []rule{
 	{"fabric", nil},
-	{"fabric/api", []string{"fabric"}},
+	{"fabric/api", []string{"fabric", "fabric/explain"}},
+	{"fabric/explain", []string{"fabric"}},
 	{"fabric/agent", []string{"fabric"}},
 	{"fabric/bridge", []string{"fabric"}},
 	{"fabric/fabrictest", []string{"fabric"}},

@@ -89,12 +89,12 @@ web"
 		"list eb -f compact -c n":                "\nNAME\n",
 		"cluster list-tokens -f csv":             "\nn3,2026/01/02 03:04 UTC\n",
 		"bgp peer list -f csv":                   "\ntor1,192.0.2.254,65001,all,YES,1 of 3,\n",
-		"route list 203.0.113.53 -f csv":         "\n203.0.113.53/32,anycast,dns,n1,tor1,\"announced\nnot to tor2: the session is not established\"\n203.0.113.53/32,anycast,dns,n2,,no: dns2: connection refused\n",
+		"route list 203.0.113.53 -f csv":         "\n203.0.113.53/32,anycast,dns,n1,tor1,\"announced\nnot to tor2: the session with the peer is not established\"\n203.0.113.53/32,anycast,dns,n2,,no: dns2: connection refused\n",
 		"route list 10.1.0.77 -f compact": `
 PREFIX       KIND     OWNER  MEMBER  ANNOUNCED TO  STATE
 10.1.0.0/24  network  lan0   n1      tor1          announced
                                      tor2
-10.1.0.0/24  network  lan0   n2                    no: this member has no BGP peer
+10.1.0.0/24  network  lan0   n2                    no: no BGP peer of this member takes prefixes of this IP version
 10.1.0.0/24  network  lan0   n3                    unknown: member offline
 `,
 		"anycast list": `

@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) routeCommand() *cobra.Command {
-	return group("route", "See what is announced, and why", a.routeList())
+	return group("route", "See what is announced, and why", a.routeList(), a.routeExplain(), a.routeReasons())
 }
 
 func (a *app) routeList() *cobra.Command {
@@ -95,25 +95,10 @@ func routeState(r api.Route) string {
 	return "announced"
 }
 
-// reasons are the slugs of "why not" in words, for where there is no message.
-var reasons = map[string]string{
-	fabric.ReasonNoASN:           "the cluster has no core.bgp_asn",
-	fabric.ReasonNoPeer:          "this member has no BGP peer",
-	fabric.ReasonSessionDown:     "the session is not established",
-	fabric.ReasonNAT:             "the network is behind NAT",
-	fabric.ReasonNetworkDown:     "the network is not up on this member",
-	fabric.ReasonInstanceStopped: "the instance does not run",
-	fabric.ReasonNoAddress:       "the NIC has no address of this family",
-	fabric.ReasonNoCopy:          "no instance here is a copy of the service",
-	fabric.ReasonCheckPending:    "the check has not succeeded yet",
-	fabric.ReasonCheckFailed:     "the check failed",
-	fabric.ReasonLinkDown:        "the link of the copy is down",
-	fabric.ReasonProcessDead:     "the process of the copy is dead",
-	fabric.ReasonWorkerDown:      "the routing worker does not answer",
-	fabric.ReasonPrefixOwned:     "another object on this member announces it",
-	fabric.ReasonRouteFailed:     "the kernel route to the copies can't be installed",
-	fabric.ReasonSending:         "it is being sent",
-}
-
 // why is a message, or else a slug in words.
-func why(message, slug string) string { return cmp.Or(message, reasons[slug], slug, "not known why") }
+func why(message, slug string) string {
+	if slug == "" {
+		return cmp.Or(message, "not known why")
+	}
+	return cmp.Or(message, fabric.TextOfReason(slug).Cause)
+}

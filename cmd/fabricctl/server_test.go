@@ -567,7 +567,7 @@ func TestEveryFormat(t *testing.T) {
 		"list", "info web1", "info", "config show", "config show web1", "config keys", "config trust list", "config device show web1", "image list", "image show alpine",
 		"image alias list", "network list", "network show lan0", "network info lan0", "network list-leases lan0", "storage list", "storage show local",
 		"storage volume list local", "profile list", "profile show default", "profile device show default", "cluster list", "cluster show n1", "cluster list-tokens",
-		"operation list", "bgp peer list", "bgp peer show tor1", "bgp summary", "anycast list", "anycast show dns", "route list",
+		"operation list", "bgp peer list", "bgp peer show tor1", "bgp summary", "anycast list", "anycast show dns", "route list", "route explain 203.0.113.53", "route reasons",
 	} {
 		for _, f := range formats {
 			out := w.must(t, line+" -f "+f)

@@ -4,6 +4,9 @@ import (
 	"net/http"
 
 	incusapi "github.com/lxc/incus/v6/shared/api"
+
+	"netfabric/fabric"
+	"netfabric/fabric/explain"
 )
 
 // routes is the whole API. The OpenAPI document is made from it.
@@ -109,6 +112,8 @@ var routes = []route{
 	{"PATCH", "/1.0/anycast/{name}", trusted, (*Server).putAnycast, AnycastPut{}, nil, "Change an anycast service"},
 	{"DELETE", "/1.0/anycast/{name}", trusted, (*Server).deleteAnycast, nil, nil, "Delete an anycast service"},
 
+	{"GET", "/1.0/routes/explain", trusted, (*Server).explainRoute, nil, explain.Answer{}, "Explain what is announced for an address or prefix (prefix), and what is in the way"},
+	{"GET", "/1.0/routes/reasons", trusted, (*Server).getReasons, nil, []fabric.ReasonText{}, "List the reasons why a prefix may not be announced: cause and what to do"},
 	{"GET", "/1.0/routes", trusted, (*Server).getRoutes, nil, []Route{}, "List the prefixes of all members: what is announced, to whom, and why not"},
 }
 

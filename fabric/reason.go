@@ -1,0 +1,121 @@
+package fabric
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// Reasons that only readers of reports give: no member says them of itself.
+const (
+	ReasonMemberOffline  = "member-offline"  // the member gives no sign of life: what it said last may be wrong by now
+	ReasonNoReport       = "no-report"       // the member has said nothing of the prefix or session yet
+	ReasonNotOurs        = "not-ours"        // no object of the cluster has the address
+	ReasonNetworkPending = "network-pending" // the network is defined for single members and not created yet
+	ReasonNoMember       = "no-member"       // the instance is on no member of the cluster
+	ReasonImportRejected = "import-rejected" // the path came in and was not taken: no import policy accepts it
+	ReasonExportRejected = "export-rejected" // the path is not for this peer: it is not among the peers it is planned for, or the export policy refuses it
+)
+
+// Stage is where on the way from what an operator wants to what a peer is told a reason stands in the way. Stages are in the order of that way.
+type Stage string
+
+// The stages, in their order.
+const (
+	StageIntent   Stage = "intent"      // an object of the cluster has the prefix
+	StageNetwork  Stage = "network"     // its network is there and lets it out
+	StageMember   Stage = "member"      // the member is there
+	StageWorker   Stage = "worker"      // its routing worker does what it is told
+	StageInstance Stage = "instance"    // an instance runs that answers for it, with a NIC of the right family
+	StageProcess  Stage = "process"     // the instance's init lives
+	StageLink     Stage = "link"        // its interface is up
+	StageCheck    Stage = "check"       // the service's check succeeds
+	StageKernel   Stage = "kernel"      // the kernel has the route to it
+	StageSpeaker  Stage = "speaker"     // the member speaks BGP
+	StagePolicy   Stage = "policy"      // the prefix is for this peer
+	StageSession  Stage = "session"     // the session with the peer is established
+	StageAdjOut   Stage = "adj-rib-out" // the peer has been told (Adj-RIB-Out of RFC 4271, 1.1)
+)
+
+// ReasonText is what a reason slug means to people: the one place from which commands, answers and documentation have it.
+type ReasonText struct {
+	Slug  string `json:"slug"`
+	Stage Stage  `json:"stage"` // empty: not of a prefix
+	Cause string `json:"cause"` // a clause without capital and full stop
+	Fix   string `json:"fix"`   // what to do about it, the same; empty where waiting is all
+}
+
+var reasonTexts = map[string]ReasonText{
+	ReasonNoASN: {Stage: StageSpeaker, Cause: "the cluster has no AS number, so no member speaks BGP",
+		Fix: "give it one: fabricctl config set core.bgp_asn=65010"},
+	ReasonNoPeer: {Stage: StageSpeaker, Cause: "no BGP peer of this member takes prefixes of this IP version",
+		Fix: "add one: fabricctl bgp peer add NAME ADDRESS ASN; a session carries the IP version that it runs over"},
+	ReasonSessionDown: {Stage: StageSession, Cause: "the session with the peer is not established",
+		Fix: "see the last error with fabricctl bgp summary; check address, AS number and password on both sides, and that TCP port 179 is let through"},
+	ReasonNAT: {Stage: StageNetwork, Cause: "the network hides its addresses behind those of its members (NAT)",
+		Fix: "announce it as it is: fabricctl network set NETWORK ipv4.nat=false (or ipv6.nat)"},
+	ReasonNetworkDown: {Stage: StageNetwork, Cause: "the network is not there on this member",
+		Fix: "see why with fabricctl network list and the member's log"},
+	ReasonInstanceStopped: {Stage: StageInstance, Cause: "the instance does not run",
+		Fix: "start it: fabricctl start INSTANCE"},
+	ReasonNoAddress: {Stage: StageInstance, Cause: "the instance has no NIC with an address of this IP version",
+		Fix: "give the network an address of this IP version, or the instance a NIC in one that has; then restart the instance"},
+	ReasonNoCopy: {Stage: StageInstance, Cause: "no instance on this member is a copy of the service",
+		Fix: "make one a copy: fabricctl config set INSTANCE anycast=SERVICE"},
+	ReasonCheckPending: {Stage: StageCheck, Cause: "the check has not succeeded often enough yet",
+		Fix: "wait, or see with fabricctl anycast show SERVICE what the check says"},
+	ReasonCheckFailed: {Stage: StageCheck, Cause: "the check of the service failed too often in a row",
+		Fix: "make the service answer on its own address inside the instance; fabricctl anycast show SERVICE says what the check sees"},
+	ReasonLinkDown: {Stage: StageLink, Cause: "the instance's interface on the member is gone or down",
+		Fix: "set it up again inside the instance, or restart the instance"},
+	ReasonProcessDead: {Stage: StageProcess, Cause: "the instance's init is dead",
+		Fix: "start the instance: fabricctl start INSTANCE; fabricctl info INSTANCE --show-log may say why it ended"},
+	ReasonWorkerDown: {Stage: StageWorker, Cause: "the routing worker of the member does not answer",
+		Fix: "see its log on the member (worker.log in the daemon's folder router, or journalctl -u fabric-router)"},
+	ReasonPrefixOwned: {Stage: StageIntent, Cause: "another object on this member announces the same prefix",
+		Fix: "leave the prefix to one of them"},
+	ReasonRouteFailed: {Stage: StageKernel, Cause: "the kernel did not take the route to the copies",
+		Fix: "see the error, and whether another route for the prefix is in the way: ip route show PREFIX on the member"},
+	ReasonSending: {Stage: StageAdjOut, Cause: "the session or the prefix has just come up, and the peer is being told"},
+	ReasonDisk: {Stage: StageWorker, Cause: "the routing worker can't write its state directory",
+		Fix: "make room on the member's disk, or make the directory writable"},
+	ReasonListenFailed: {Stage: StageSpeaker, Cause: "the address to accept BGP sessions on can't be used",
+		Fix: "give the member that address, or set its core.bgp_address to none"},
+	ReasonMemberOffline: {Stage: StageMember, Cause: "the member gives no sign of life: this is its last word",
+		Fix: "see fabricctl cluster list; routing goes on without the cluster's database as long as the host lives"},
+	ReasonNoReport: {Stage: StageWorker, Cause: "the member has not said anything of it yet",
+		Fix: "wait a moment; if it stays so, see the member's log"},
+	ReasonNotOurs: {Stage: StageIntent, Cause: "nothing in the cluster has this address",
+		Fix: "route it to an instance (fabricctl config device set INSTANCE NIC ipv4.routes.external=PREFIX, or ipv6), or make it a service: fabricctl anycast create NAME ADDRESS"},
+	ReasonNetworkPending: {Stage: StageNetwork, Cause: "the network is defined for single members and not created yet",
+		Fix: "create it: fabricctl network create NETWORK"},
+	ReasonNoMember: {Stage: StageMember, Cause: "the instance is on no member of the cluster",
+		Fix: "see fabricctl list"},
+	ReasonImportRejected: {Stage: StagePolicy, Cause: "the path came in and is not used: no import policy takes it (RFC 8212)",
+		Fix: "nothing, unless the cluster is meant to use routes of this peer"},
+	ReasonExportRejected: {Stage: StagePolicy, Cause: "the prefix is not for this peer",
+		Fix: "see with fabricctl route explain PREFIX which peers it is for"},
+}
+
+// TextOfReason is what a slug means; a slug that is not known has itself as cause.
+func TextOfReason(slug string) ReasonText {
+	t := reasonTexts[slug]
+	t.Slug = slug
+	t.Cause = cmp.Or(t.Cause, slug)
+	return t
+}
+
+// ReasonTexts are all that are known, by stage in their order, then by slug.
+func ReasonTexts() []ReasonText {
+	var all []ReasonText
+	for _, slug := range slices.Sorted(maps.Keys(reasonTexts)) {
+		all = append(all, TextOfReason(slug))
+	}
+	slices.SortStableFunc(all, func(a, b ReasonText) int { return cmp.Compare(a.Stage.Order(), b.Stage.Order()) })
+	return all
+}
+
+var stages = []Stage{StageIntent, StageNetwork, StageMember, StageWorker, StageInstance, StageProcess, StageLink, StageCheck, StageKernel, StageSpeaker, StagePolicy, StageSession, StageAdjOut}
+
+// Order is the place of a stage on the way, from 0; -1 for one that is none.
+func (s Stage) Order() int { return slices.Index(stages, s) }
