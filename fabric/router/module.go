@@ -49,6 +49,8 @@ const (
 	reconnectAfter = 100 * time.Millisecond
 	patience       = 3 * time.Second  // a worker that is away for less is only restarting: nothing is said of it
 	countEvery     = 30 * time.Second // how often numbers that move all the time go into conditions
+	countYoung     = time.Second      // the same while a session is young: its first numbers are what people look for
+	young          = 10 * time.Second
 	callBound      = 10 * time.Second
 )
 
@@ -109,7 +111,11 @@ func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, e
 	if down == "" && (!ready || m.state == nil) {
 		report.Conditions = before(v)
 	} else {
-		report.Conditions = conditions(v, plan, m.steady(time.Now()), down)
+		state, again := m.steady(time.Now())
+		report.Conditions = conditions(v, plan, state, down)
+		if again > 0 && report.Again == 0 {
+			report.Again = again
+		}
 	}
 	return report, err
 }
@@ -162,14 +168,19 @@ func (m *Module) send(ctx context.Context, r fabric.Routing) error {
 }
 
 // steady is the worker's state with sessions told in a way that changes only when something happened to them: a session that is down goes
-// through several states over and over, and counters move all the time.
-func (m *Module) steady(now time.Time) *fabric.RoutingState {
+// through several states over and over, and counters move all the time. again is when counters that are held back can be told; 0 where there are
+// none.
+func (m *Module) steady(now time.Time) (state *fabric.RoutingState, again time.Duration) {
 	if m.state == nil {
-		return nil
+		return nil, 0
 	}
 	s := *m.state
 	s.Peers = slices.Clone(s.Peers)
-	count := now.Sub(m.counted) >= countEvery
+	every := countEvery
+	if slices.ContainsFunc(s.Peers, func(p fabric.PeerState) bool { return p.Established() && now.Sub(p.Since) < young }) {
+		every = countYoung
+	}
+	count := now.Sub(m.counted) >= every
 	next := map[string]fabric.PeerState{}
 	for i := range s.Peers {
 		p := &s.Peers[i]
@@ -178,6 +189,9 @@ func (m *Module) steady(now time.Time) *fabric.RoutingState {
 		}
 		old, ok := m.counters[p.Name]
 		if ok && !count && old.State == p.State && old.Since.Equal(p.Since) && old.Flaps == p.Flaps {
+			if p.Sent != old.Sent || p.Received != old.Received {
+				again = every - now.Sub(m.counted)
+			}
 			p.Sent, p.Received, p.LastError = old.Sent, old.Received, cmp.Or(old.LastError, p.LastError)
 		}
 		next[p.Name] = *p
@@ -186,7 +200,7 @@ func (m *Module) steady(now time.Time) *fabric.RoutingState {
 		m.counted = now
 	}
 	m.counters = next
-	return &s
+	return &s, again
 }
 
 // conditions says of each peer how its session is, and of each owner what is announced for it. down tells why the worker does not answer.
