@@ -177,27 +177,40 @@ func (d *daemon) listen() (net.Listener, error) {
 	return l, nil
 }
 
-// reconcile runs the modules as soon as this host is a member.
+// reconcile runs the modules while this host is a member. One that was removed may come back under another name: then they begin anew.
 func (d *daemon) reconcile(ctx context.Context) {
 	signal, stop := d.node.Store().Subscribe()
 	defer stop()
-	for d.node.Name() == "" || !d.node.Status().Bootstrapped {
-		select {
-		case <-ctx.Done():
-			return
-		case <-signal:
-		case <-time.After(200 * time.Millisecond):
+	await := func(poll time.Duration, ok func() bool) {
+		for ctx.Err() == nil && !ok() {
+			select {
+			case <-ctx.Done():
+			case <-signal:
+			case <-time.After(poll):
+			}
 		}
 	}
-	a := agent.New(agent.Options{
-		Member:  d.node.Name(),
-		Store:   d.node.Store(),
-		Modules: []fabric.Module{d.pools, d.bridges, d.compute, d.routing},
-		Saved:   d.saved(),
-		Log:     d.log,
-	})
-	d.agent.Store(a)
-	a.Run(ctx)
+	for {
+		await(200*time.Millisecond, func() bool { return d.node.Name() != "" && d.node.Status().Bootstrapped })
+		if ctx.Err() != nil {
+			return
+		}
+		name := d.node.Name()
+		a := agent.New(agent.Options{
+			Member:  name,
+			Store:   d.node.Store(),
+			Modules: []fabric.Module{d.pools, d.bridges, d.compute, d.routing},
+			Saved:   d.saved(),
+			Log:     d.log,
+		})
+		d.agent.Store(a)
+		member, leave := context.WithCancel(ctx)
+		var running sync.WaitGroup
+		running.Go(func() { a.Run(member) })
+		await(time.Second, func() bool { now := d.node.Name(); return now != "" && now != name })
+		leave()
+		running.Wait()
+	}
 }
 
 func (d *daemon) reports() *fabric.Reports {
