@@ -31,7 +31,9 @@ test: deps build ## run all tests: unit, race, integration in network namespaces
 	go test -race -p 2 -timeout 20m ./...
 
 bench: deps build ## measure, each number beside a peer in the same run
-	go test -run '^$$' -bench . -benchtime 200x -timeout 30m ./...
+	go test -run '^$$' -bench . -benchtime 200x -p 1 -timeout 30m ./cluster ./fabric/api ./fabric/router
+	go test -run '^$$' -bench . -benchtime 11x -p 1 -timeout 30m ./bgp/bfd
+	go test -run '^$$' -bench . -benchtime 5x -p 1 -timeout 30m ./vrrp
 
 lint: deps ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }
