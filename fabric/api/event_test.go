@@ -47,29 +47,27 @@ func TestLifecycleEvents(t *testing.T) {
 	// What is done through one member is seen at another.
 	s := listen(t, f.members["n2"], "lifecycle")
 	c := f.members["n1"].unix
+	// Changes that follow each other closely merge: each is awaited before the next is made.
+	await := func(action, source string) {
+		t.Helper()
+		until(t, s, action+" of "+source, func(e incusapi.Event) bool {
+			var l incusapi.EventLifecycle
+			must(t, json.Unmarshal(e.Metadata, &l))
+			if e.Type != "lifecycle" || e.Location != "n2" || e.Project != "default" {
+				t.Fatalf("got %+v", e)
+			}
+			return l.Action == action && l.Source == source
+		})
+	}
 	f.members["n1"].launch(t, "c1", "n1")
-	must(t, c.CreateNetwork(t.Context(), incusapi.NetworksPost{Name: "web0"}))
-	must(t, c.DeleteNetwork(t.Context(), "web0"))
-	op, err := c.UpdateInstanceState(t.Context(), "c1", incusapi.InstanceStatePut{Action: "restart"})
-	wait(t, op, err)
-	op, err = c.UpdateInstanceState(t.Context(), "c1", incusapi.InstanceStatePut{Action: "stop"})
+	await("instance-created", "/1.0/instances/c1")
+	op, err := c.UpdateInstanceState(t.Context(), "c1", incusapi.InstanceStatePut{Action: "stop"})
 	wait(t, op, err)
 	op, err = c.DeleteInstance(t.Context(), "c1")
 	wait(t, op, err)
+	await("instance-deleted", "/1.0/instances/c1")
 	f.members["n1"].setOffline("n1", true)
-	// Changes that follow each other closely may merge: creation and deletion of the instance are far enough apart.
-	missing := map[string]string{"instance-created": "/1.0/instances/c1", "instance-deleted": "/1.0/instances/c1", "cluster-member-offline": "/1.0/cluster/members/n1"}
-	until(t, s, "lifecycle", func(e incusapi.Event) bool {
-		var l incusapi.EventLifecycle
-		must(t, json.Unmarshal(e.Metadata, &l))
-		if e.Type != "lifecycle" || e.Location != "n2" || e.Project != "default" {
-			t.Fatalf("got %+v", e)
-		}
-		if missing[l.Action] == l.Source {
-			delete(missing, l.Action)
-		}
-		return len(missing) == 0
-	})
+	await("cluster-member-offline", "/1.0/cluster/members/n1")
 }
 
 func TestLifecycleDiff(t *testing.T) {
