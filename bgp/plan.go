@@ -92,6 +92,8 @@ func peers(v fabric.View) []fabric.RoutingPeer {
 			HoldTime:        cmp.Or(p.HoldTime, fabric.DefaultHoldTime),
 			GracefulRestart: cmp.Or(p.GracefulRestart, fabric.DefaultGracefulRestart),
 			MultihopTTL:     p.MultihopTTL,
+			GTSM:            p.GTSM,
+			BFD:             p.BFD.Full(),
 			Password:        p.Password,
 		})
 	}

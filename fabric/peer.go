@@ -14,8 +14,10 @@ type Peer struct {
 	HoldTime        int        `json:"hold_time,omitempty"`        // seconds, 3-65535 (RFC 4271, 4.2); 0 is the default of 9
 	GracefulRestart int        `json:"graceful_restart,omitempty"` // seconds for which the peer shall keep our routes while the worker restarts, 1-300; 0 is the default of 30
 	MultihopTTL     int        `json:"multihop_ttl,omitempty"`     // 2-255; 0 for a neighbour on a shared link
-	Password        string     `json:"password,omitempty"`         // TCP MD5 (RFC 2385); never shown
-	Members         []string   `json:"members,omitempty"`          // that have a session with it; none is all
+	GTSM            bool       `json:"gtsm,omitempty"`             // take only packets that crossed no router (RFC 5082), and send such that the neighbour can do so too
+	BFD             PeerBFD    `json:"bfd,omitzero"`
+	Password        string     `json:"password,omitempty"` // TCP MD5 (RFC 2385); never shown
+	Members         []string   `json:"members,omitempty"`  // that have a session with it; none is all
 	Disabled        bool       `json:"disabled,omitempty"`
 }
 
@@ -50,6 +52,12 @@ func (p *Peer) Validate() error {
 		if r.value != 0 && (r.value < r.low || r.value > r.high) {
 			return Invalidf("bad-value", "BGP peer %q: %s=%d is not in %d-%d", p.Name, r.name, r.value, r.low, r.high)
 		}
+	}
+	if p.GTSM && p.MultihopTTL != 0 {
+		return Invalidf("bad-value", "BGP peer %q: gtsm is for a neighbour on a shared link, multihop_ttl for one that is not", p.Name)
+	}
+	if err := p.BFD.Validate(p.Name); err != nil {
+		return err
 	}
 	// TCP_MD5SIG_MAXKEYLEN in tcp(7).
 	if len(p.Password) > 80 {

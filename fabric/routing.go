@@ -29,6 +29,8 @@ type RoutingPeer struct {
 	HoldTime        int        `json:"hold_time"`        // seconds
 	GracefulRestart int        `json:"graceful_restart"` // seconds
 	MultihopTTL     int        `json:"multihop_ttl,omitempty"`
+	GTSM            bool       `json:"gtsm,omitempty"`
+	BFD             PeerBFD    `json:"bfd,omitzero"` // with defaults filled in
 	Password        string     `json:"password,omitempty"`
 }
 
@@ -75,10 +77,11 @@ type RoutingState struct {
 type WorkerState struct {
 	PID      int       `json:"pid"`
 	Started  time.Time `json:"started"`
-	Revision uint64    `json:"revision"`         // of the Routing value last applied
-	FromDisk bool      `json:"from_disk"`        // that value is the one of an earlier run
-	Error    string    `json:"error,omitempty"`  // why applying it is not complete
-	Reason   string    `json:"reason,omitempty"` // slug of Error
+	Revision uint64    `json:"revision"`          // of the Routing value last applied
+	FromDisk bool      `json:"from_disk"`         // that value is the one of an earlier run
+	Error    string    `json:"error,omitempty"`   // why applying it is not complete
+	Reason   string    `json:"reason,omitempty"`  // slug of Error
+	Warning  string    `json:"warning,omitempty"` // what works, but not as well as it could
 }
 
 // PeerState is a BGP session. State is a word of RFC 4271, 8.2.2.
@@ -89,9 +92,10 @@ type PeerState struct {
 	State     string     `json:"state"` // "idle", "connect", "active", "opensent", "openconfirm", "established"
 	Since     time.Time  `json:"since"`
 	LastError string     `json:"last_error,omitempty"`
-	Sent      int        `json:"sent"`     // prefixes announced to it
-	Received  int        `json:"received"` // prefixes it announced
-	Flaps     int        `json:"flaps"`    // times an established session was lost
+	Sent      int        `json:"sent"`          // prefixes announced to it
+	Received  int        `json:"received"`      // prefixes it announced
+	Flaps     int        `json:"flaps"`         // times an established session was lost
+	BFD       *BFDState  `json:"bfd,omitempty"` // nil: the session has no BFD
 }
 
 // Established tells whether routes can be exchanged.
@@ -146,4 +150,9 @@ const (
 	ReasonSending         = "sending"               // the session has just been established, or the prefix has just come up
 	ReasonDisk            = "disk"                  // the routing worker can't write its state directory
 	ReasonListenFailed    = "listen-failed"         // the address to accept BGP sessions on can't be used
+	ReasonBFDDown         = "bfd-down"              // BFD with the peer is not up
+	ReasonBFDWaits        = "bfd-waits"             // BFD begins when the BGP session is established
+	ReasonBFDFailed       = "bfd-failed"            // there is no process that does BFD
+	ReasonFilterFailed    = "filter-failed"         // the packet filter for BGP can't be set
+	ReasonPenalty         = "penalty"               // the peer is believed to have crashed the routing worker
 )

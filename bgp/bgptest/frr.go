@@ -59,10 +59,10 @@ func (f *FRR) write(name, text string) {
 	}
 }
 
-func (f *FRR) daemon(name string) *exec.Cmd {
+func (f *FRR) daemon(name string, more ...string) *exec.Cmd {
 	f.t.Helper()
-	return f.Node.Start("/usr/lib/frr/"+name, "--vty_socket", f.dir, "-i", filepath.Join(f.dir, name+".pid"),
-		"-f", filepath.Join(f.dir, name+".conf"), "-z", filepath.Join(f.dir, "zserv"), "-P", "0", "--log", "stdout")
+	return f.Node.Start(append([]string{"/usr/lib/frr/" + name, "--vty_socket", f.dir, "-i", filepath.Join(f.dir, name+".pid"),
+		"-f", filepath.Join(f.dir, name+".conf"), "-z", filepath.Join(f.dir, "zserv"), "-P", "0", "--log", "stdout"}, more...)...)
 }
 
 // Start starts bgpd, at first or after Kill, and returns when it can be asked.
@@ -77,14 +77,40 @@ func (f *FRR) Start() {
 	})
 }
 
+// StartBFD starts bfdd. Kill it by what is returned.
+func (f *FRR) StartBFD() *exec.Cmd {
+	f.t.Helper()
+	f.write("bfdd.conf", "hostname bfdd\n")
+	c := f.daemon("bfdd", "--bfdctl", filepath.Join(f.dir, "bfdd.sock"))
+	Eventually(f.t, 10*time.Second, func() string {
+		if out, err := f.ask("bfdd", "show bfd peers counters json"); err != nil {
+			return out + err.Error()
+		}
+		return ""
+	})
+	return c
+}
+
+// BFD gives bfdd commands and returns what it says.
+func (f *FRR) BFD(commands ...string) string {
+	f.t.Helper()
+	out, err := f.ask("bfdd", commands...)
+	if err != nil {
+		f.t.Fatalf("vtysh -d bfdd %q: %v\n%s", commands, err, out)
+	}
+	return out
+}
+
 // Kill kills bgpd: its TCP connections end without a BGP message.
 func (f *FRR) Kill() {
 	f.bgpd.Process.Kill()
 	f.bgpd.Wait()
 }
 
-func (f *FRR) try(commands ...string) (string, error) {
-	args := []string{"--vty_socket", f.dir, "-d", "bgpd"}
+func (f *FRR) try(commands ...string) (string, error) { return f.ask("bgpd", commands...) }
+
+func (f *FRR) ask(daemon string, commands ...string) (string, error) {
+	args := []string{"--vty_socket", f.dir, "-d", daemon}
 	for _, c := range commands {
 		args = append(args, "-c", c)
 	}

@@ -31,6 +31,12 @@ func (e *peerErrors) last(a netip.Addr) string {
 	return e.text[a]
 }
 
+func (e *peerErrors) set(a netip.Addr, text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.text[a] = text
+}
+
 func (e *peerErrors) forget(a netip.Addr) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

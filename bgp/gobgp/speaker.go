@@ -51,8 +51,10 @@ type Speaker struct {
 	mu      sync.Mutex
 	desired *Config
 	state   State
+	failed  map[string]string // peers whose sessions are to end, and why
 	wake    chan struct{}
 	stop    chan chan struct{}
+	fail    chan struct{}
 
 	// Of the goroutine of Run.
 	server   *server.BgpServer
@@ -74,7 +76,7 @@ func New(log *slog.Logger, changed func()) *Speaker {
 	s := &Speaker{
 		log: log, changed: changed, errors: newPeerErrors(),
 		wake: make(chan struct{}, 1), stop: make(chan chan struct{}),
-		events: make(chan *api.Peer, 64),
+		events: make(chan *api.Peer, 64), failed: map[string]string{}, fail: make(chan struct{}, 1),
 	}
 	s.forget()
 	s.server = server.NewBgpServer(server.LoggerOption(&logger{log: log, errors: s.errors}))
@@ -147,6 +149,8 @@ func (s *Speaker) Run(ctx context.Context) {
 			if s.apply(ctx); s.err != nil {
 				retry.Reset(retryAfter)
 			}
+		case <-s.fail:
+			s.endFailed(ctx)
 		case <-retry.C:
 			s.nudge()
 		case p := <-s.events:

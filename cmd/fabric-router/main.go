@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
@@ -38,6 +39,15 @@ Usage: fabric-router [flags]
 `
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == router.BFDCommand {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		defer stop()
+		if err := router.ServeBFD(ctx); err != nil {
+			fmt.Fprintln(os.Stderr, "fabric-router bfd:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), usage, router.Protocol, router.Protocol)
 		flag.PrintDefaults()
@@ -64,7 +74,7 @@ func main() {
 }
 
 func run(log *slog.Logger, socket, state string) error {
-	worker, err := router.New(log, state)
+	worker, err := router.New(log, state, func() *exec.Cmd { return exec.Command("/proc/self/exe", router.BFDCommand) })
 	if err != nil {
 		return err
 	}

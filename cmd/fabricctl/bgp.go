@@ -32,6 +32,7 @@ services; "fabricctl route list" shows it. The cluster's own AS number is the co
 A password never stands on the command line, where other users see it: give it on stdin or in a file.`,
 		Example: `  fabricctl bgp peer add tor1 192.0.2.254 65001
   fabricctl bgp peer add tor1 2001:db8::ff 65001 --members n1,n2 --hold-time 3
+  fabricctl bgp peer add tor1 192.0.2.254 65001 --bfd-interval 50 --gtsm
   fabricctl bgp peer add tor1 192.0.2.254 65001 --password-file /etc/fabric/tor1.password`,
 	}
 	var post api.BGPPeersPost
@@ -40,6 +41,11 @@ A password never stands on the command line, where other users see it: give it o
 	flags.IntVar(&post.HoldTime, "hold-time", 0, fmt.Sprintf("`SECONDS` of silence after which the session is lost (default %d)", fabric.DefaultHoldTime))
 	flags.IntVar(&post.GracefulRestart, "graceful-restart", 0, fmt.Sprintf("`SECONDS` for which the neighbour keeps routes while the worker restarts (default %d)", fabric.DefaultGracefulRestart))
 	flags.IntVar(&post.MultihopTTL, "multihop-ttl", 0, "`TTL` for a neighbour that is not on a shared link")
+	flags.IntVar(&post.BFD.Interval, "bfd-interval", 0, "`MILLISECONDS` between BFD packets, 10-10000 (default no BFD)")
+	flags.IntVar(&post.BFD.Multiplier, "bfd-multiplier", 0, fmt.Sprintf("`NUMBER` of BFD packets in a row that may be lost (default %d)", fabric.DefaultBFDMultiplier))
+	flags.BoolVar(&post.BFD.Passive, "bfd-passive", false, "send no BFD before the neighbour does")
+	flags.BoolVar(&post.BFD.Strict, "bfd-strict", false, "have no BGP session while BFD is not up")
+	flags.BoolVar(&post.GTSM, "gtsm", false, "take only packets that crossed no router (the neighbour must send with TTL 255, as it does with GTSM)")
 	flags.StringSliceVar(&post.Members, "members", nil, "`MEMBERS` that have a session with it, between commas (default all)")
 	flags.BoolVar(&post.Disabled, "disabled", false, "have no session with it for now")
 	fromStdin := flags.Bool("password-stdin", false, "read the TCP MD5 password from stdin")
@@ -221,12 +227,13 @@ func sessionColumns(now time.Time) []column[api.BGPSession] {
 			}
 			return ago(now.Sub(s.Since))
 		}},
+		{"BFD", bfdWords},
 		{"SENT", func(s api.BGPSession) string { return strconv.Itoa(s.Sent) }},
 		{"RECEIVED", func(s api.BGPSession) string { return strconv.Itoa(s.Received) }},
 		{"LOST", func(s api.BGPSession) string { return strconv.Itoa(s.Flaps) }},
 		{"WHY NOT", func(s api.BGPSession) string {
 			if s.Established() {
-				return ""
+				return s.Message
 			}
 			lines := slices.DeleteFunc([]string{s.Message, s.LastError}, func(line string) bool { return line == "" })
 			if len(lines) == 0 {
@@ -235,4 +242,15 @@ func sessionColumns(now time.Time) []column[api.BGPSession] {
 			return strings.Join(slices.Compact(lines), "\n")
 		}},
 	}
+}
+
+// bfdWords is the state of BFD and, when it is up, after how long a silence the neighbour is dead.
+func bfdWords(s api.BGPSession) string {
+	switch {
+	case s.BFD == nil || s.Stale:
+		return ""
+	case s.BFD.Up():
+		return fmt.Sprintf("up %d ms", s.BFD.Detection)
+	}
+	return s.BFD.State
 }

@@ -10,15 +10,17 @@ import (
 
 // BGPPeerPut is what can be changed of a BGP peer.
 type BGPPeerPut struct {
-	Description     string     `json:"description"`
-	Address         netip.Addr `json:"address"`
-	ASN             uint32     `json:"asn"`
-	HoldTime        int        `json:"hold_time"`          // seconds; 0 is the default
-	GracefulRestart int        `json:"graceful_restart"`   // seconds; 0 is the default
-	MultihopTTL     int        `json:"multihop_ttl"`       // 0: the peer is on a shared link
-	Password        *string    `json:"password,omitempty"` // never shown; leaving it out of a change keeps it, "" removes it
-	Members         []string   `json:"members"`            // none is all
-	Disabled        bool       `json:"disabled"`
+	Description     string         `json:"description"`
+	Address         netip.Addr     `json:"address"`
+	ASN             uint32         `json:"asn"`
+	HoldTime        int            `json:"hold_time"`        // seconds; 0 is the default
+	GracefulRestart int            `json:"graceful_restart"` // seconds; 0 is the default
+	MultihopTTL     int            `json:"multihop_ttl"`     // 0: the peer is on a shared link
+	GTSM            bool           `json:"gtsm"`             // take only packets that crossed no router (RFC 5082)
+	BFD             fabric.PeerBFD `json:"bfd"`
+	Password        *string        `json:"password,omitempty"` // never shown; leaving it out of a change keeps it, "" removes it
+	Members         []string       `json:"members"`            // none is all
+	Disabled        bool           `json:"disabled"`
 }
 
 // BGPPeersPost makes a BGP peer.
@@ -105,13 +107,14 @@ func showPeer(p *fabric.Peer, sessions []BGPSession) BGPPeer {
 func peerPut(p *fabric.Peer) BGPPeerPut {
 	return BGPPeerPut{
 		Description: p.Description, Address: p.Address, ASN: p.ASN, HoldTime: p.HoldTime, GracefulRestart: p.GracefulRestart,
-		MultihopTTL: p.MultihopTTL, Members: append([]string{}, p.Members...), Disabled: p.Disabled,
+		MultihopTTL: p.MultihopTTL, GTSM: p.GTSM, BFD: p.BFD, Members: append([]string{}, p.Members...), Disabled: p.Disabled,
 	}
 }
 
 func (put BGPPeerPut) apply(p *fabric.Peer) {
 	p.Description, p.Address, p.ASN = put.Description, put.Address, put.ASN
 	p.HoldTime, p.GracefulRestart, p.MultihopTTL = put.HoldTime, put.GracefulRestart, put.MultihopTTL
+	p.GTSM, p.BFD = put.GTSM, put.BFD
 	p.Members, p.Disabled = put.Members, put.Disabled
 	if put.Password != nil {
 		p.Password = *put.Password

@@ -68,7 +68,8 @@ type member struct {
 	value    fabric.Routing
 }
 
-func newSite(t testing.TB, members int) *site {
+// newSite makes a site. neighbor are settings that the router has for each neighbor.
+func newSite(t testing.TB, members int, neighbor ...string) *site {
 	t.Helper()
 	s := &site{t: t}
 	up := bgptest.NewNode(t, "up")
@@ -79,6 +80,9 @@ func newSite(t testing.TB, members int) *site {
 	for n := 1; n <= members; n++ {
 		s.members = append(s.members, newMember(t, s, up, n))
 		fmt.Fprintf(&config, " neighbor 10.98.0.1%[1]d remote-as 65010\n neighbor 10.98.0.1%[1]d passive\n neighbor fd98::1%[1]d remote-as 65010\n neighbor fd98::1%[1]d passive\n", n)
+		for _, setting := range neighbor {
+			fmt.Fprintf(&config, " neighbor 10.98.0.1%[1]d %[2]s\n neighbor fd98::1%[1]d %[2]s\n", n, setting)
+		}
 		fmt.Fprintf(&four, "  neighbor 10.98.0.1%d activate\n", n)
 		fmt.Fprintf(&six, "  neighbor fd98::1%d activate\n", n)
 	}

@@ -254,6 +254,9 @@ func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.
 	default:
 		c.Reason, c.Message = fabric.ReasonSessionDown, cmp.Or(session.LastError, "no connection yet")
 	}
+	if b := session.BFD; b != nil && !b.Up() && down == "" {
+		c.Message = joinWords(c.Message, fmt.Sprintf("BFD is %s: %s", b.State, b.Message))
+	}
 	if known && down == "" {
 		c = c.WithData(session)
 	}
@@ -282,4 +285,12 @@ func routesCondition(v fabric.View, owner fabric.Key, routes []fabric.RouteState
 		c.OK, c.Reason, c.Message = false, fabric.ReasonWorkerDown, down
 	}
 	return c.WithData(routes), true
+}
+
+// joinWords puts what there is to say into one line.
+func joinWords(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"os/exec"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,9 @@ type Worker struct {
 	over    chan struct{} // closed when Run is over
 
 	speaker   *gobgp.Speaker
+	bfd       *detectors
+	begun     map[string]bool // peers whose session is established
+	held      map[string]hold // peers without a session, by name
 	links     *links
 	kernel    *kernel
 	routing   fabric.Routing
@@ -56,8 +60,8 @@ type watched struct {
 	dead   string // why; empty while it lives
 }
 
-// New makes a worker that keeps its value in the directory state.
-func New(log *slog.Logger, state string) (*Worker, error) {
+// New makes a worker that keeps its value in the directory state. bfd makes the command of a process that runs ServeBFD.
+func New(log *slog.Logger, state string, bfd func() *exec.Cmd) (*Worker, error) {
 	d, err := openDisk(state)
 	if err != nil {
 		return nil, err
@@ -67,7 +71,10 @@ func New(log *slog.Logger, state string) (*Worker, error) {
 		calls: make(chan func(), 256), over: make(chan struct{}), waiting: make(chan struct{}),
 		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, verdicts: map[copyKey]verdict{},
 	}
-	w.speaker = gobgp.New(log, func() { w.bump() })
+	w.speaker = gobgp.New(log, func() { w.post(w.sessionsChanged) })
+	w.bfd = newDetectors(log, state, bfd)
+	w.bfd.failed = w.speaker.Fail
+	w.bfd.changed = func() { w.post(func() { w.dirty = true; w.bump() }) }
 	return w, nil
 }
 
@@ -95,6 +102,7 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 		case <-polite:
 			bound, cancel := context.WithTimeout(ctx, 3*time.Second)
 			w.speaker.Stop(bound)
+			w.bfd.Stop(bound)
 			cancel()
 			return nil
 		case f := <-w.calls:
@@ -126,6 +134,7 @@ func (w *Worker) begin(ctx context.Context) (err error) {
 	}
 	go watchRoutes(ctx, w.log, func(e routeEvent) { w.post(func() { w.routeChanged(e) }) }, look)
 	go w.speaker.Run(ctx)
+	go w.bfd.Run(ctx)
 	value, same, err := w.disk.routing()
 	if err != nil {
 		w.log.Error("the value of the earlier run is lost", "error", err)
@@ -253,6 +262,19 @@ func (w *Worker) watch(p fabric.Process) *watched {
 	return x
 }
 
+func (w *Worker) sessionsChanged() {
+	begun := map[string]bool{}
+	for _, p := range w.speaker.State().Peers {
+		if p.Established() {
+			begun[p.Name] = true
+		}
+	}
+	if !maps.Equal(begun, w.begun) {
+		w.begun, w.dirty = begun, true
+	}
+	w.bump()
+}
+
 func (w *Worker) linksChanged() {
 	w.dirty = true
 	w.reloadIn(reloadAfter)
@@ -338,8 +360,12 @@ func (w *Worker) settle(now time.Time) {
 			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers})
 		}
 	}
+	w.bfd.Apply(w.routing.Peers, w.begun)
+	states, _, _ := w.bfd.State()
+	var open []fabric.RoutingPeer
+	open, w.held = admit(w.routing.Peers, states, w.begun, w.held, now)
 	// Only now that routes are there, and before any goes: nothing is promised that can't be kept.
-	w.speaker.Apply(gobgp.Config{Speaker: w.routing.Speaker, Peers: w.routing.Peers, Paths: paths, Restarting: w.restarts})
+	w.speaker.Apply(gobgp.Config{Speaker: w.routing.Speaker, Peers: open, Paths: paths, Restarting: w.restarts})
 	w.pruneErr = w.kernel.prune(want)
 	if len(w.failed) > 0 || w.pruneErr != nil {
 		w.reloadIn(retryAfter)
@@ -379,14 +405,17 @@ func (w *Worker) State(ctx context.Context) (state fabric.RoutingState, err erro
 
 func (w *Worker) report() fabric.RoutingState {
 	bgp := w.speaker.State()
+	bfdStates, warning, bfdErr := w.bfd.State()
 	state := fabric.RoutingState{
-		Worker: fabric.WorkerState{PID: os.Getpid(), Started: w.started, Revision: w.routing.Revision, FromDisk: w.fromDisk},
-		Peers:  bgp.Peers,
+		Worker: fabric.WorkerState{PID: os.Getpid(), Started: w.started, Revision: w.routing.Revision, FromDisk: w.fromDisk, Warning: warning},
+		Peers:  peerStates(w.routing.Peers, bgp.Peers, bfdStates, w.held),
 		Routes: routeStates(w.routing, w.trackers, w.failed, bgp),
 	}
 	switch {
 	case bgp.Err != nil:
 		state.Worker.Error, state.Worker.Reason = bgp.Err.Error(), fabric.ReasonOf(bgp.Err)
+	case bfdErr != nil:
+		state.Worker.Error, state.Worker.Reason = bfdErr.Error(), fabric.ReasonOf(bfdErr)
 	case w.pruneErr != nil:
 		state.Worker.Error, state.Worker.Reason = w.pruneErr.Error(), fabric.ReasonRouteFailed
 	case w.keepErr != nil:
@@ -416,6 +445,9 @@ func validate(r fabric.Routing) error {
 	for _, p := range r.Peers {
 		if !p.Address.IsValid() || p.ASN == 0 || p.Name == "" || p.HoldTime < 3 || p.GracefulRestart < 1 {
 			return fabric.Invalidf("bad-peer", "peer %q: needs a name, an address, an AS number, and times", p.Name)
+		}
+		if err := p.BFD.Validate(p.Name); err != nil {
+			return err
 		}
 		if names[p.Name] || addresses[p.Address] {
 			return fabric.Invalidf("bad-peer", "peer %q at %s: the name or the address is there twice", p.Name, p.Address)

@@ -1,0 +1,66 @@
+package router
+
+import (
+	"time"
+
+	"netfabric/fabric"
+)
+
+// hold is why there is no session with a peer although one is wanted.
+type hold struct {
+	reason  string
+	message string
+	since   time.Time
+}
+
+// admit divides peers into those to have a session with now, and those that have to wait. begun are those with an established session.
+func admit(peers []fabric.RoutingPeer, states map[string]fabric.BFDState, begun map[string]bool, before map[string]hold, now time.Time) (open []fabric.RoutingPeer, held map[string]hold) {
+	held = map[string]hold{}
+	for _, p := range peers {
+		if h, ok := strictHold(p, states); ok && !begun[p.Name] {
+			h.since = now
+			if old, ok := before[p.Name]; ok && old.reason == h.reason {
+				h.since = old.since
+			}
+			held[p.Name] = h
+			continue
+		}
+		p.BFD = fabric.PeerBFD{} // no reason to end a session when it changes
+		open = append(open, p)
+	}
+	return open, held
+}
+
+// strictHold tells whether a peer has to wait for its BFD.
+func strictHold(p fabric.RoutingPeer, states map[string]fabric.BFDState) (hold, bool) {
+	if b := states[p.Name]; p.BFD.Strict && !b.Up() {
+		message := "waits for BFD, which is strict"
+		if b.Message != "" {
+			message += ": " + b.Message
+		}
+		return hold{reason: fabric.ReasonBFDDown, message: message}, true
+	}
+	return hold{}, false
+}
+
+// peerStates adds to what is known of BGP sessions what is known beside it.
+func peerStates(peers []fabric.RoutingPeer, sessions []fabric.PeerState, states map[string]fabric.BFDState, held map[string]hold) []fabric.PeerState {
+	known := map[string]fabric.PeerState{}
+	for _, s := range sessions {
+		known[s.Name] = s
+	}
+	var all []fabric.PeerState
+	for _, p := range peers {
+		s, ok := known[p.Name]
+		if h, waits := held[p.Name]; waits {
+			s = fabric.PeerState{Name: p.Name, Address: p.Address, ASN: p.ASN, State: "idle", Since: h.since, LastError: h.message, Flaps: s.Flaps}
+		} else if !ok {
+			continue
+		}
+		if b, ok := states[p.Name]; ok {
+			s.BFD = &b
+		}
+		all = append(all, s)
+	}
+	return all
+}
