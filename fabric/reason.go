@@ -14,6 +14,7 @@ const (
 	ReasonNetworkPending = "network-pending" // the network is defined for single members and not created yet
 	ReasonNoMember       = "no-member"       // the instance is on no member of the cluster
 	ReasonImportRejected = "import-rejected" // the path came in and was not taken: no import policy accepts it
+	ReasonASLoop         = "as-loop"         // the path has the member's own AS number in it (RFC 4271, 9.1.2)
 	ReasonExportRejected = "export-rejected" // the path is not for this peer: it is not among the peers it is planned for, or the export policy refuses it
 )
 
@@ -102,6 +103,8 @@ var reasonTexts = map[string]ReasonText{
 		Fix: "see fabricctl list"},
 	ReasonImportRejected: {Stage: StagePolicy, Cause: "the path came in and is not used: no import policy takes it (RFC 8212)",
 		Fix: "nothing, unless the cluster is meant to use routes of this peer"},
+	ReasonASLoop: {Stage: StagePolicy, Cause: "the path came in and is not used: it has our own AS number in it",
+		Fix: "nothing: it is a route of ours that came back"},
 	ReasonExportRejected: {Stage: StagePolicy, Cause: "the prefix is not for this peer",
 		Fix: "see with fabricctl route explain PREFIX which peers it is for"},
 }

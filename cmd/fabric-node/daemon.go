@@ -88,6 +88,7 @@ func (d *daemon) build() error {
 		Images:    d.images,
 		Remote:    d.remote,
 		Routing:   func() *fabric.RoutingState { return d.facts().Routing },
+		Glass:     d.routing.Routes,
 		Events:    d.events,
 		Version:   version,
 		Log:       d.log,

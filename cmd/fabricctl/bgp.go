@@ -19,7 +19,7 @@ import (
 
 func (a *app) bgpCommand() *cobra.Command {
 	peer := group("peer", "Manage BGP neighbours", a.peerAdd(), a.peerList(), a.peerShow(), a.peerEdit(), a.peerRemove())
-	return group("bgp", "Manage BGP", peer, a.bgpSummary())
+	return group("bgp", "Manage BGP", peer, a.bgpSummary(), a.bgpRoutes())
 }
 
 func (a *app) peerAdd() *cobra.Command {

@@ -59,9 +59,10 @@ type Options struct {
 	Place     func(s *fabric.Snapshot, i *fabric.Instance, target string) (string, error)
 	Instances Instances
 	Images    Images
-	Remote    func(member string) (*Client, error) // a client that another member trusts
-	Routing   func() *fabric.RoutingState          // what this member's routing worker says; nil where it is not known
-	Events    *Hub                                 // nil: the server makes its own
+	Remote    func(member string) (*Client, error)                                   // a client that another member trusts
+	Routing   func() *fabric.RoutingState                                            // what this member's routing worker says; nil where it is not known
+	Glass     func(ctx context.Context, q fabric.BGPQuery) (fabric.BGPRoutes, error) // asks this member's routing worker; nil: there is none
+	Events    *Hub                                                                   // nil: the server makes its own
 	Version   string
 	Log       *slog.Logger
 }

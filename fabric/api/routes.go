@@ -103,6 +103,7 @@ var routes = []route{
 	{"PUT", "/1.0/bgp/peers/{name}", trusted, (*Server).putPeer, BGPPeerPut{}, nil, "Replace a BGP peer"},
 	{"PATCH", "/1.0/bgp/peers/{name}", trusted, (*Server).putPeer, BGPPeerPut{}, nil, "Change a BGP peer"},
 	{"DELETE", "/1.0/bgp/peers/{name}", trusted, (*Server).deletePeer, nil, nil, "Delete a BGP peer"},
+	{"GET", "/1.0/bgp/routes", trusted, (*Server).getBGPRoutes, nil, fabric.BGPRoutes{}, "List paths of a BGP table of this member, or of the target (table, peer, prefix, limit)"},
 	{"GET", "/1.0/bgp/sessions", trusted, (*Server).getSessions, nil, []BGPSession{}, "List the BGP sessions of all members"},
 
 	{"GET", "/1.0/anycast", trusted, (*Server).getAnycasts, nil, []Anycast{}, "List the anycast services with their copies"},

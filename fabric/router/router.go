@@ -48,6 +48,7 @@ type Worker struct {
 	reload    time.Time // when to look at what routes the kernel has
 
 	setting sync.Mutex // of Set
+	looking sync.Mutex // of Routes
 
 	mu      sync.Mutex
 	change  uint64

@@ -60,12 +60,13 @@ func Listen(path string) (net.Listener, error) {
 }
 
 // Handler serves a worker: PUT /routing takes a fabric.Routing and answers with the fabric.RoutingState after it; GET /state is the latter;
-// GET /events is a line with an Event for each change of it, beginning at once; GET /healthz is 200 while the worker works.
+// GET /events is a line with an Event for each change of it, beginning at once; GET /routes takes a fabric.BGPQuery; GET /healthz is 200 while the worker works.
 func (w *Worker) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /routing", w.putRouting)
 	mux.HandleFunc("GET /state", w.getState)
 	mux.HandleFunc("GET /events", w.getEvents)
+	mux.HandleFunc("GET /routes", w.getRoutes)
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, r *http.Request) {
 		if err := w.do(r.Context(), func() {}); err != nil {
 			fail(rw, fabric.Errorf(fabric.CodeUnavailable, "ending", "%w", err))
@@ -133,6 +134,10 @@ func fail(rw http.ResponseWriter, err error) {
 	switch fabric.CodeOf(err) {
 	case fabric.CodeInvalid:
 		status = http.StatusBadRequest
+	case fabric.CodeNotFound:
+		status = http.StatusNotFound
+	case fabric.CodeConflict:
+		status = http.StatusConflict
 	case fabric.CodeTooLarge:
 		status = http.StatusRequestEntityTooLarge
 	case fabric.CodeUnavailable:

@@ -1,0 +1,63 @@
+package router
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+
+	"netfabric/fabric"
+)
+
+// Routes lists paths of a table of the worker's BGP speaker. q has its defaults and is valid. One reader at a time: a large table takes the
+// speaker's attention.
+func (w *Worker) Routes(ctx context.Context, q fabric.BGPQuery) (routes fabric.BGPRoutes, err error) {
+	owners := map[netip.Prefix]fabric.Announcement{}
+	err = w.do(ctx, func() {
+		routes.Member = w.routing.Member
+		for _, a := range w.routing.Announcements {
+			owners[a.Prefix] = a
+		}
+	})
+	if err != nil {
+		return routes, fabric.Errorf(fabric.CodeUnavailable, "ending", "%w", err)
+	}
+	member := routes.Member
+	w.looking.Lock()
+	routes, err = w.speaker.Routes(ctx, q)
+	w.looking.Unlock()
+	routes.Member = member
+	for at := range routes.Routes {
+		r := &routes.Routes[at]
+		a, ours := owners[r.Prefix]
+		if ours && (r.Peer == "" || q.Table == fabric.BGPOut) {
+			r.Kind, r.Owner = a.Kind, a.Owner.String()
+		}
+	}
+	return routes, err
+}
+
+func (w *Worker) getRoutes(rw http.ResponseWriter, r *http.Request) {
+	q, err := fabric.ParseBGPQuery(r.URL.Query())
+	if err != nil {
+		fail(rw, err)
+		return
+	}
+	routes, err := w.Routes(r.Context(), q)
+	if err != nil {
+		fail(rw, err)
+		return
+	}
+	rw.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(rw).Encode(routes) // a reader that is gone needs no answer
+}
+
+// Routes lists paths of a table of the worker's BGP speaker.
+func (c *Client) Routes(ctx context.Context, q fabric.BGPQuery) (routes fabric.BGPRoutes, err error) {
+	return routes, c.call(ctx, http.MethodGet, "/routes?"+q.Values().Encode(), nil, &routes)
+}
+
+// Routes asks the worker of this member.
+func (m *Module) Routes(ctx context.Context, q fabric.BGPQuery) (fabric.BGPRoutes, error) {
+	return m.client.Routes(ctx, q)
+}
