@@ -347,5 +347,6 @@ func memberRemoved(t *testing.T, w *world) {
 	if w.serverConfig(t, "n3")["user.secret"] != "" {
 		t.Error("n3 reads what was written after it was removed")
 	}
+	t.Logf("r1 after the removal:\n%s", w.lab.MustNode(t, "r1").MustExec(t, "ip", "route", "show", "proto", "bgp"))
 	t.Logf("n3 says:\n%s", w.try(t, "n3", "cluster list").stdout)
 }
