@@ -97,16 +97,6 @@ func (x *watch) until(t *testing.T, f func(probe.NextHops) bool) probe.NextHops 
 	}
 }
 
-// quiet ends the watch and gives the changes that nobody has looked at.
-func (x *watch) quiet() []probe.NextHops {
-	x.stop()
-	var rest []probe.NextHops
-	for n := range x.changes {
-		rest = append(rest, n)
-	}
-	return rest
-}
-
 // inside starts the test program once more in a node and hands its output to read, in a goroutine. stop ends it and returns when all has been
 // read; the test's end does so too.
 func (w *world) inside(t *testing.T, node string, read func(*bufio.Scanner), args ...string) (*lab.Cmd, func()) {
