@@ -315,3 +315,22 @@ func TestReports(t *testing.T) {
 		t.Errorf("nobody says anything, yet: %+v", empty.Of(key))
 	}
 }
+
+func TestExpelledMemberRunsAndAnnouncesNothing(t *testing.T) {
+	mine := instance("mine")
+	mine.Power = fabric.PowerRunning
+	s := write(t, world(t), &fabric.Peer{Header: fabric.Header{Name: "r1"}, Address: netip.MustParseAddr("192.0.2.9"), ASN: 65000}, mine)
+	after := s.Expelled("n1")
+	if i, ok := after.Instance("mine"); !ok || i.Member != "" || i.Power != fabric.PowerStopped {
+		t.Errorf("its instance: %+v", i)
+	}
+	if len(after.Peers()) != 0 || after.Revision != s.Revision {
+		t.Errorf("peers %v, revision %d", after.Peers(), after.Revision)
+	}
+	if i, _ := s.Instance("mine"); i.Member != "n1" || len(s.Peers()) != 1 {
+		t.Error("the snapshot before changed")
+	}
+	if i, _ := s.Expelled("n2").Instance("mine"); i.Member != "n1" {
+		t.Error("another member's instance was touched")
+	}
+}

@@ -41,7 +41,8 @@ type daemon struct {
 	compute *compute.Module
 	routing *router.Module
 
-	agent atomic.Pointer[agent.Agent] // nil until this host is a member
+	agent   atomic.Pointer[agent.Agent] // nil until this host is a member
+	rejoins atomic.Uint64               // times that this host became a member again
 }
 
 func run(ctx context.Context, o options) error {
@@ -83,7 +84,7 @@ func (d *daemon) build() error {
 		Store:     d.node.Store(),
 		Reports:   d.reports,
 		Changed:   d.changed,
-		Cluster:   membership{d.node},
+		Cluster:   membership{d.node, &d.rejoins},
 		Place:     d.place,
 		Instances: d.compute,
 		Images:    d.images,
@@ -179,7 +180,17 @@ func (d *daemon) listen() (net.Listener, error) {
 	return l, nil
 }
 
-// reconcile runs the modules while this host is a member. One that was removed may come back under another name: then they begin anew.
+// expelled is the store of a member that the others have removed.
+type expelled struct {
+	fabric.Store
+	member string
+}
+
+// Snapshot implements fabric.Store.
+func (e expelled) Snapshot() *fabric.Snapshot { return e.Store.Snapshot().Expelled(e.member) }
+
+// reconcile runs the modules while this host is a member, and once more when it has been removed, to stop what it did as one. It may come back
+// under another name: then they begin anew.
 func (d *daemon) reconcile(ctx context.Context) {
 	signal, stop := d.node.Store().Subscribe()
 	defer stop()
@@ -197,10 +208,15 @@ func (d *daemon) reconcile(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		name := d.node.Name()
+		rejoins, name, removed := d.rejoins.Load(), d.node.Name(), d.node.Status().Removed
+		store := d.node.Store()
+		if removed {
+			d.log.Warn("this member was removed from the cluster: its instances stop and nothing is announced; their disks are kept", "member", name)
+			store = expelled{store, name}
+		}
 		a := agent.New(agent.Options{
 			Member:  name,
-			Store:   d.node.Store(),
+			Store:   store,
 			Modules: []fabric.Module{d.pools, d.bridges, d.compute, d.routing},
 			Saved:   d.saved(),
 			Offline: d.offline,
@@ -210,7 +226,10 @@ func (d *daemon) reconcile(ctx context.Context) {
 		member, leave := context.WithCancel(ctx)
 		var running sync.WaitGroup
 		running.Go(func() { a.Run(member) })
-		await(time.Second, func() bool { now := d.node.Name(); return now != "" && now != name })
+		await(time.Second, func() bool {
+			// That nobody is there to say it again does not make it a member.
+			return d.rejoins.Load() != rejoins || !removed && d.node.Status().Removed
+		})
 		leave()
 		running.Wait()
 	}
@@ -267,8 +286,23 @@ func (d *daemon) remote(member string) (*api.Client, error) {
 	return api.NewClient(client, base), nil
 }
 
-// membership adds to a new cluster what every cluster has.
-type membership struct{ *cluster.Node }
+// membership counts how often this host became a member again, and adds to a new cluster what every cluster has.
+type membership struct {
+	*cluster.Node
+	rejoins *atomic.Uint64
+}
+
+// Join implements api.Cluster.
+func (m membership) Join(ctx context.Context, token, address string) error {
+	again := m.Status().Removed
+	if err := m.Node.Join(ctx, token, address); err != nil {
+		return err
+	}
+	if again {
+		m.rejoins.Add(1)
+	}
+	return nil
+}
 
 // Bootstrap implements api.Cluster.
 func (m membership) Bootstrap(ctx context.Context, name, address string) error {

@@ -347,6 +347,20 @@ func memberRemoved(t *testing.T, w *world) {
 	if w.serverConfig(t, "n3")["user.secret"] != "" {
 		t.Error("n3 reads what was written after it was removed")
 	}
-	t.Logf("r1 after the removal:\n%s", w.lab.MustNode(t, "r1").MustExec(t, "ip", "route", "show", "proto", "bgp"))
+	lab.WaitFor(t, 30*time.Second, "the removed member announces nothing and runs no instance", func() error {
+		if routes := w.lab.MustNode(t, "r1").MustExec(t, "ip", "route", "show", "proto", "bgp"); strings.Contains(routes, "192.0.2.13") {
+			return fmt.Errorf("r1 has routes by it:\n%s", routes)
+		}
+		processes, err := w.lab.MustNode(t, "n3").Processes()
+		if err != nil {
+			return err
+		}
+		for _, p := range processes {
+			if p.Name == "lxc-monitor" {
+				return fmt.Errorf("an instance runs: %s", p.Command)
+			}
+		}
+		return nil
+	})
 	t.Logf("n3 says:\n%s", w.try(t, "n3", "cluster list").stdout)
 }
