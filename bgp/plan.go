@@ -19,6 +19,8 @@ type Plan struct {
 	Peers         []fabric.RoutingPeer
 	Announcements []fabric.Announcement // by prefix
 	Refused       []fabric.RouteState   // what could be announced and is not, by owner and prefix
+	Imports       []fabric.Import
+	Own           []netip.Prefix // address space of the cluster; only where something is imported
 }
 
 // Make plans for the member of a view. It is not ready while the networks or the instances of the member are not known: to act on what is
@@ -32,14 +34,15 @@ func Make(v fabric.View) (plan Plan, ready bool) {
 		plan.Peers = peers(v)
 	}
 	plan.Announcements, plan.Refused = announce(v)
+	if plan.Speaker == nil {
+		return plan, true
+	}
+	out := newExporter(v, plan.Speaker, plan.Peers)
 	for i := range plan.Announcements {
-		a := &plan.Announcements[i]
-		for _, p := range plan.Peers {
-			// A session carries the family that it runs over.
-			if p.Address.Is4() == a.Prefix.Addr().Is4() {
-				a.Peers = append(a.Peers, p.Name)
-			}
-		}
+		out.decide(&plan.Announcements[i])
+	}
+	if plan.Imports = imports(v, plan.Peers); len(plan.Imports) > 0 {
+		plan.Own = own(v)
 	}
 	return plan, true
 }

@@ -19,8 +19,8 @@ func view(t *testing.T, objects ...fabric.Object) fabric.View {
 		&fabric.Cluster{Header: fabric.Header{Name: fabric.ClusterName}, Config: fabric.Config{"core.bgp_asn": "65010"}},
 		&fabric.Network{Header: fabric.Header{Name: "br0"}, Type: fabric.NetworkBridge, Config: fabric.Config{"ipv4.address": "10.50.0.1/24", "ipv6.address": "fd50::1/64"}},
 		&fabric.Network{Header: fabric.Header{Name: "nat0"}, Type: fabric.NetworkBridge, Config: fabric.Config{"ipv4.address": "10.60.0.1/24", "ipv4.nat": "true", "ipv6.address": "none"}},
-		&fabric.Peer{Header: fabric.Header{Name: "tor4"}, Address: addr("192.0.2.1"), ASN: 65001},
-		&fabric.Peer{Header: fabric.Header{Name: "tor6"}, Address: addr("2001:db8::1"), ASN: 65001, HoldTime: 3, GracefulRestart: 20, MultihopTTL: 4, Password: "sesame"},
+		&fabric.Peer{Header: fabric.Header{Name: "tor4"}, Address: addr("192.0.2.1"), ASN: 65001, Export: "own"},
+		&fabric.Peer{Header: fabric.Header{Name: "tor6"}, Address: addr("2001:db8::1"), ASN: 65001, Export: "own", HoldTime: 3, GracefulRestart: 20, MultihopTTL: 4, Password: "sesame"},
 		&fabric.Peer{Header: fabric.Header{Name: "elsewhere"}, Address: addr("192.0.2.2"), ASN: 65001, Members: []string{"m2"}},
 		&fabric.Peer{Header: fabric.Header{Name: "off"}, Address: addr("192.0.2.3"), ASN: 65001, Disabled: true},
 	}

@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"net/netip"
 	"strconv"
 	"time"
 )
@@ -17,6 +18,7 @@ type Cluster struct {
 // ClusterKeys are the config keys of the cluster.
 var ClusterKeys = KeyTable{
 	{"core.bgp_asn", ASN, "", ScopeGlobal, "AS number with which members speak BGP; without it nothing is announced"},
+	{"bgp.prefixes", ValueType{"list of prefixes", checkPrefixes}, "", ScopeGlobal, "Comma-separated prefixes: nothing outside of them is announced to BGP peers; without it there is no bound"},
 	{"cluster.offline_threshold", Integer(2, 3600), "10", ScopeGlobal, "Seconds without a sign of life after which a member counts as offline"},
 	{"cluster.network_latency", Integer(1, 1000), "20", ScopeGlobal, "Round-trip time in milliseconds that the database assumes between members: elections take about 30 times as long"},
 	{"cluster.join_token_expiry", Integer(60, 604800), "10800", ScopeGlobal, "Seconds for which a join token is good"},
@@ -45,6 +47,17 @@ func (*Cluster) Claims() []Claim { return nil }
 func (c *Cluster) ASN() uint32 {
 	n, _ := strconv.ParseUint(ClusterKeys.Get(c.Config, "core.bgp_asn"), 10, 32)
 	return uint32(n)
+}
+
+// Prefixes is the address space outside of which nothing is announced, empty where there is no bound.
+func (c *Cluster) Prefixes() []netip.Prefix {
+	prefixes, _ := ParsePrefixes(ClusterKeys.Get(c.Config, "bgp.prefixes")) // validated with the config
+	return prefixes
+}
+
+func checkPrefixes(v string) error {
+	_, err := ParsePrefixes(v)
+	return err
 }
 
 // OfflineThreshold is how long a member may be silent before it counts as offline.

@@ -25,6 +25,7 @@ const (
 	KindInstance    Kind = "instance"
 	KindPeer        Kind = "peer"
 	KindAnycast     Kind = "anycast"
+	KindPolicy      Kind = "policy"
 )
 
 // Key identifies an object for as long as it exists.

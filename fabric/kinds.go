@@ -22,6 +22,7 @@ var kinds = []kindInfo{
 	{KindInstance, func() Object { return new(Instance) }},
 	{KindPeer, func() Object { return new(Peer) }},
 	{KindAnycast, func() Object { return new(Anycast) }},
+	{KindPolicy, func() Object { return new(Policy) }},
 }
 
 // Kinds lists all kinds.

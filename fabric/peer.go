@@ -19,6 +19,8 @@ type Peer struct {
 	Password        string     `json:"password,omitempty"` // TCP MD5 (RFC 2385); never shown
 	Members         []string   `json:"members,omitempty"`  // that have a session with it; none is all
 	Disabled        bool       `json:"disabled,omitempty"`
+	Import          string     `json:"import,omitempty"` // policy of what is taken from it; none: nothing (RFC 8212)
+	Export          string     `json:"export,omitempty"` // policy of what it is told; none: nothing (RFC 8212)
 }
 
 // Defaults of a Peer.
@@ -66,9 +68,14 @@ func (p *Peer) Validate() error {
 	return nil
 }
 
-// Refs names the members.
+// Refs names the members and the policies.
 func (p *Peer) Refs() []Key {
 	var refs []Key
+	for _, name := range []string{p.Import, p.Export} {
+		if name != "" && !IsBuiltinPolicy(name) {
+			refs = append(refs, Key{KindPolicy, name})
+		}
+	}
 	for _, m := range p.Members {
 		refs = append(refs, Key{KindMember, m})
 	}
@@ -79,12 +86,30 @@ func (p *Peer) Refs() []Key {
 func (*Peer) Claims() []Claim { return nil }
 
 func (p *Peer) check(next *Snapshot) error {
+	if err := p.checkPolicies(next); err != nil {
+		return err
+	}
 	for _, o := range next.Peers() {
 		if o.Name == p.Name || o.Address != p.Address {
 			continue
 		}
 		if len(o.Members) == 0 || len(p.Members) == 0 || slices.ContainsFunc(o.Members, func(m string) bool { return slices.Contains(p.Members, m) }) {
 			return Conflictf("peer-address", "BGP peer %q: peer %q has address %s too, on a member that both name", p.Name, o.Name, p.Address)
+		}
+	}
+	return nil
+}
+
+// checkPolicies refuses policies that ask for what routes of their direction don't have: such rules would never match.
+func (p *Peer) checkPolicies(next *Snapshot) error {
+	if policy, ok := next.Policy(p.Export); ok {
+		if rule, what := policy.forExport(); rule > 0 {
+			return Invalidf("policy-direction", "BGP peer %q: export policy %q matches %s in rule %d, which our own announcements don't have", p.Name, p.Export, what, rule)
+		}
+	}
+	if policy, ok := next.Policy(p.Import); ok {
+		if rule, what := policy.forImport(); rule > 0 {
+			return Invalidf("policy-direction", "BGP peer %q: import policy %q matches %s in rule %d, which routes of peers don't have", p.Name, p.Import, what, rule)
 		}
 	}
 	return nil

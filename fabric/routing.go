@@ -12,6 +12,8 @@ type Routing struct {
 	Speaker       *Speaker       `json:"speaker,omitempty"` // nil: speak no BGP
 	Peers         []RoutingPeer  `json:"peers,omitempty"`
 	Announcements []Announcement `json:"announcements,omitempty"`
+	Imports       []Import       `json:"imports,omitempty"` // what is taken of peers; of a peer that is not here, nothing
+	Own           []netip.Prefix `json:"own,omitempty"`     // address space of this cluster: nothing in it is taken of any peer
 }
 
 // Speaker is this member as a BGP speaker.
@@ -34,7 +36,7 @@ type RoutingPeer struct {
 	Password        string     `json:"password,omitempty"`
 }
 
-// AnnouncementKind is why a prefix is announced. Policies will match on it.
+// AnnouncementKind is why a prefix is announced. Policies match on it.
 type AnnouncementKind string
 
 // The kinds of announcements.
@@ -47,13 +49,21 @@ const (
 // Announcement is one prefix that peers may be told of, and what has to be true for it.
 // Several announcements of one prefix are merged by the planner: a prefix is there once.
 type Announcement struct {
-	Prefix netip.Prefix     `json:"prefix"`
-	Kind   AnnouncementKind `json:"kind"`
-	Owner  Key              `json:"owner"`            // the object because of which it is announced
-	Peers  []string         `json:"peers"`            // names; the peers it goes to
-	Copies []Copy           `json:"copies,omitempty"` // who answers for it here: one healthy copy is enough; none means that it does not depend on any
-	Route  bool             `json:"route,omitempty"`  // install a kernel route to the healthy copies
-	Keep   int              `json:"keep,omitempty"`   // that many copies answer although only their checks fail, or they flap: there are too few healthy ones elsewhere
+	Prefix     netip.Prefix         `json:"prefix"`
+	Kind       AnnouncementKind     `json:"kind"`
+	Owner      Key                  `json:"owner"`                // the object because of which it is announced
+	Peers      []string             `json:"peers"`                // names; the peers it goes to
+	Attributes map[string]PolicySet `json:"attributes,omitempty"` // by peer, for those of Peers that are told more than the prefix
+	Withheld   []RoutePeer          `json:"withheld,omitempty"`   // the peers of its member that it does not go to, and why
+	Copies     []Copy               `json:"copies,omitempty"`     // who answers for it here: one healthy copy is enough; none means that it does not depend on any
+	Route      bool                 `json:"route,omitempty"`      // install a kernel route to the healthy copies
+	Keep       int                  `json:"keep,omitempty"`       // that many copies answer although only their checks fail, or they flap: there are too few healthy ones elsewhere
+}
+
+// Import is what is taken of a peer: the rules of a policy.
+type Import struct {
+	Peer  string       `json:"peer"`
+	Rules []PolicyRule `json:"rules"`
 }
 
 // Copy is an instance's NIC that answers for a prefix.
@@ -97,6 +107,7 @@ type PeerState struct {
 	LastError string     `json:"last_error,omitempty"`
 	Sent      int        `json:"sent"`          // prefixes announced to it
 	Received  int        `json:"received"`      // prefixes it announced
+	Accepted  int        `json:"accepted"`      // of those, prefixes that the import policy accepts
 	Flaps     int        `json:"flaps"`         // times an established session was lost
 	BFD       *BFDState  `json:"bfd,omitempty"` // nil: the session has no BFD
 }
@@ -120,7 +131,8 @@ type RouteState struct {
 type RoutePeer struct {
 	Peer      string `json:"peer"`
 	Announced bool   `json:"announced"`
-	Reason    string `json:"reason,omitempty"` // slug, when not Announced
+	Reason    string `json:"reason,omitempty"`  // slug, when not Announced
+	Message   string `json:"message,omitempty"` // for people, where there is more to say than the slug does
 }
 
 // CopyState is the health of a copy.
@@ -159,6 +171,9 @@ const (
 	ReasonRouteFailed     = "route-failed"          // the kernel route to the copies can't be installed
 	ReasonSending         = "sending"               // the session has just been established, or the prefix has just come up
 	ReasonDisk            = "disk"                  // the routing worker can't write its state directory
+	ReasonNoExportPolicy  = "no-export-policy"      // the peer has no export policy (RFC 8212)
+	ReasonPolicy          = "policy"                // the export policy of the peer rejects the prefix
+	ReasonOutside         = "outside-bgp-prefixes"  // it is in none of the cluster's bgp.prefixes
 	ReasonListenFailed    = "listen-failed"         // the address to accept BGP sessions on can't be used
 	ReasonBFDDown         = "bfd-down"              // BFD with the peer is not up
 	ReasonBFDWaits        = "bfd-waits"             // BFD begins when the BGP session is established

@@ -164,6 +164,17 @@ func (s *Snapshot) Anycast(name string) (*Anycast, bool) { return get[*Anycast](
 // Anycasts lists the anycast services.
 func (s *Snapshot) Anycasts() []*Anycast { return all[*Anycast](s, KindAnycast) }
 
+// Policy finds a BGP policy, or a built-in one.
+func (s *Snapshot) Policy(name string) (*Policy, bool) {
+	if p, ok := get[*Policy](s, KindPolicy, name); ok {
+		return p, true
+	}
+	return builtinPolicy(name)
+}
+
+// Policies lists the BGP policies, without the built-in ones.
+func (s *Snapshot) Policies() []*Policy { return all[*Policy](s, KindPolicy) }
+
 func get[T Object](s *Snapshot, kind Kind, name string) (T, bool) {
 	o, ok := s.objects[kind][name].(T)
 	return o, ok

@@ -158,6 +158,8 @@ func (f *FRR) Neighbor(address string) Neighbor {
 // Path is a path of a prefix in bgpd's table.
 type Path struct {
 	Stale     bool `json:"stale"`
+	MED       int  `json:"metric"`
+	LocalPref int  `json:"locPrf"`
 	Community struct {
 		String string `json:"string"`
 	} `json:"community"`

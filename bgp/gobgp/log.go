@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -126,7 +127,14 @@ func (l *logger) Fatal(m string, f log.Fields) {
 }
 
 func (l *logger) Error(m string, f log.Fields) { l.line(slog.LevelError, m, f) }
-func (l *logger) Warn(m string, f log.Fields)  { l.line(slog.LevelWarn, m, f) }
+func (l *logger) Warn(m string, f log.Fields) {
+	level := slog.LevelWarn
+	if strings.HasPrefix(m, "No matching path for withdraw") {
+		level = slog.LevelDebug // a peer took back what no import policy had let in
+	}
+	l.line(level, m, f)
+}
+
 func (l *logger) Info(m string, f log.Fields)  { l.line(slog.LevelDebug, m, f) }
 func (l *logger) Debug(m string, f log.Fields) { l.line(slog.LevelDebug-4, m, f) }
 func (l *logger) SetLevel(log.LogLevel)        {}

@@ -20,7 +20,7 @@ const batch = 256
 func (s *Speaker) setPaths(ctx context.Context, c *Config) (done bool, err error) {
 	want := make(map[netip.Prefix]string, len(c.Paths))
 	for _, p := range c.Paths {
-		if class := classKey(p.Peers); class != "" {
+		if class := classKey(p); class != "" {
 			want[p.Prefix] = class
 		}
 	}
@@ -52,7 +52,7 @@ func (s *Speaker) setPaths(ctx context.Context, c *Config) (done bool, err error
 		}
 		id, ok := s.classes.id(class)
 		if !ok {
-			err = errors.Join(err, fmt.Errorf("announce %s: no policy for peers %s", prefix, class))
+			err = errors.Join(err, fmt.Errorf("announce %s: no policy for %s", prefix, class))
 			continue
 		}
 		if _, e := s.server.AddPath(ctx, &api.AddPathRequest{TableType: api.TableType_GLOBAL, Path: apiPath(prefix, id)}); e != nil {

@@ -2,72 +2,73 @@ package gobgp
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"net/netip"
 	"slices"
-	"strings"
 
 	api "github.com/osrg/gobgp/v3/api"
 
 	"netfabric/fabric"
 )
 
-// classes number the sets of peers that paths go to. A path carries the number of its set as community 0:N, of the range that RFC 1997
-// reserves, so that one policy tells for every path and peer what to do; the community is taken off before the path is sent.
-type classes struct {
-	ids  map[string]uint16
-	last uint16
-}
-
-func newClasses() *classes { return &classes{ids: map[string]uint16{}} }
-
-// classKey names a set of peers; empty for the empty set.
-func classKey(peers []string) string { return strings.Join(sortedPeers(peers), ",") }
-
-func (c *classes) id(key string) (uint16, bool) {
-	id, ok := c.ids[key]
-	return id, ok
-}
-
-// need makes sure that the class has a number. It tells whether that is new.
-func (c *classes) need(key string) bool {
-	if _, ok := c.ids[key]; ok || key == "" {
-		return false
-	}
-	taken := map[uint16]bool{0: true}
-	for _, id := range c.ids {
-		taken[id] = true
-	}
-	for c.last++; taken[c.last]; c.last++ {
-	}
-	c.ids[key] = c.last
-	return true
-}
-
-// setPolicies makes the export policy fit for the peers and the classes of c, before paths or sessions need it.
+// setPolicies makes the policies fit for the peers, the imports and the classes of c, before paths or sessions need them.
 func (s *Speaker) setPolicies(ctx context.Context, c *Config) error {
 	fresh := len(c.Peers) != len(s.sessions) || slices.ContainsFunc(c.Peers, func(p fabric.RoutingPeer) bool { return s.sessions[p.Name] == nil })
 	needed := map[string]bool{}
 	for _, p := range c.Paths {
-		needed[classKey(p.Peers)] = true
+		key := classKey(p)
+		needed[key] = true
+		fresh = s.classes.need(key, p) || fresh
 	}
-	for key := range needed {
-		fresh = s.classes.need(key) || fresh
-	}
-	if !fresh {
+	imports := importKey(c)
+	if !fresh && imports == s.imports {
 		return nil
 	}
 	for _, key := range s.paths {
 		needed[key] = true
 	}
-	for key := range s.classes.ids {
+	for key := range s.classes.known {
 		if !needed[key] {
-			delete(s.classes.ids, key)
+			delete(s.classes.known, key)
 		}
 	}
-	if err := s.server.SetPolicies(ctx, policies(c.Peers, s.classes)); err != nil {
+	if err := s.server.SetPolicies(ctx, policies(c, s.classes)); err != nil {
 		return fmt.Errorf("set BGP policies: %w", err)
 	}
-	return nil
+	if imports == s.imports {
+		return nil
+	}
+	s.imports = imports
+	return s.reimport(ctx)
+}
+
+// importKey tells apart what configs take of peers.
+func importKey(c *Config) string {
+	if len(c.Imports) == 0 {
+		return ""
+	}
+	text, err := json.Marshal([]any{c.Imports, c.Own})
+	if err != nil {
+		panic(err) // it consists of numbers, addresses and texts
+	}
+	return string(text)
+}
+
+// reimport has what peers told so far judged anew.
+func (s *Speaker) reimport(ctx context.Context) (err error) {
+	for _, x := range s.sessions {
+		if x.state != established {
+			continue
+		}
+		e := s.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: x.peer.Address.String(), Soft: true, Direction: api.ResetPeerRequest_IN})
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("apply the import policy to what BGP peer %q has told: %w", x.peer.Name, e))
+		}
+	}
+	return err
 }
 
 const (
@@ -75,51 +76,265 @@ const (
 	exportPolicy = "export"
 )
 
-// policies: of what comes in, only what we announce ourselves is used; to a peer goes what is of a class that it is in.
-func policies(peers []fabric.RoutingPeer, c *classes) *api.SetPoliciesRequest {
-	own := &api.Policy{Name: importPolicy, Statements: []*api.Statement{{
-		Name:       "own",
-		Conditions: &api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL},
-		Actions:    &api.Actions{RouteAction: api.RouteAction_ACCEPT},
-	}}}
-	out := &api.Policy{Name: exportPolicy}
-	r := &api.SetPoliciesRequest{}
-	for _, p := range peers {
-		var list []string
-		for key, id := range c.ids {
-			if slices.Contains(strings.Split(key, ","), p.Name) {
-				list = append(list, fmt.Sprintf("^0:%d$", id))
+// policies are those of a config: by default nothing comes in and nothing goes out.
+func policies(c *Config, classes *classes) *api.SetPoliciesRequest {
+	b := &builder{neighbours: map[string]string{}}
+	in := b.imports(c)
+	out := b.exports(c, classes)
+	return &api.SetPoliciesRequest{DefinedSets: b.sets, Policies: []*api.Policy{in, out}}
+}
+
+// builder collects the sets that statements refer to.
+type builder struct {
+	sets       []*api.DefinedSet
+	neighbours map[string]string // names of sets, by peer
+}
+
+func (b *builder) set(kind api.DefinedType, list []string) *api.MatchSet {
+	name := fmt.Sprintf("set-%d", len(b.sets))
+	b.sets = append(b.sets, &api.DefinedSet{DefinedType: kind, Name: name, List: list})
+	return &api.MatchSet{Type: api.MatchSet_ANY, Name: name}
+}
+
+func (b *builder) prefixes(ranges []fabric.PrefixRange) *api.MatchSet {
+	m := b.set(api.DefinedType_PREFIX, nil)
+	set := b.sets[len(b.sets)-1]
+	for _, r := range ranges {
+		set.Prefixes = append(set.Prefixes, &api.Prefix{IpPrefix: r.Prefix.String(), MaskLengthMin: uint32(r.Low), MaskLengthMax: uint32(r.High)})
+	}
+	return m
+}
+
+func (b *builder) neighbour(p fabric.RoutingPeer) *api.MatchSet {
+	if _, ok := b.neighbours[p.Name]; !ok {
+		b.neighbours[p.Name] = b.set(api.DefinedType_NEIGHBOR, []string{fmt.Sprintf("%s/%d", p.Address, p.Address.BitLen())}).Name
+	}
+	return &api.MatchSet{Type: api.MatchSet_ANY, Name: b.neighbours[p.Name]}
+}
+
+// exports: to a peer goes what we announce ourselves and is of a class that the peer is in, with the attributes that the class has for it.
+func (b *builder) exports(c *Config, classes *classes) *api.Policy {
+	policy := &api.Policy{Name: exportPolicy}
+	for _, p := range c.Peers {
+		lists, sets := map[string][]string{}, map[string]fabric.PolicySet{}
+		for _, x := range classes.known {
+			if set, ok := x.told[p.Name]; ok {
+				key := setKey(set)
+				lists[key], sets[key] = append(lists[key], fmt.Sprintf("^0:%d$", x.id)), set
 			}
 		}
-		if len(list) == 0 {
+		for _, key := range slices.Sorted(maps.Keys(lists)) {
+			slices.Sort(lists[key])
+			policy.Statements = append(policy.Statements, &api.Statement{
+				Name: fmt.Sprintf("out-%d", len(policy.Statements)),
+				Conditions: &api.Conditions{
+					RouteType:    api.Conditions_ROUTE_TYPE_LOCAL,
+					NeighborSet:  b.neighbour(p),
+					CommunitySet: b.set(api.DefinedType_COMMUNITY, lists[key]),
+				},
+				Actions: exportActions(sets[key], c.Speaker.ASN),
+			})
+		}
+	}
+	if len(policy.Statements) == 0 {
+		policy.Statements = []*api.Statement{{Name: "none", Actions: &api.Actions{RouteAction: api.RouteAction_REJECT}}}
+	}
+	return policy
+}
+
+// exportActions put the attributes of a set on a path of our own, in place of the number of its class.
+func exportActions(set fabric.PolicySet, asn uint32) *api.Actions {
+	actions := attributeActions(set)
+	actions.RouteAction = api.RouteAction_ACCEPT
+	if set.Prepend > 0 {
+		actions.AsPrepend = &api.AsPrependAction{Asn: asn, Repeat: uint32(set.Prepend)}
+	}
+	communities, large := digits(set.AddCommunities)
+	actions.Community = &api.CommunityAction{Type: api.CommunityAction_REMOVE, Communities: []string{`^0:\d+$`}}
+	if len(communities) > 0 {
+		actions.Community = &api.CommunityAction{Type: api.CommunityAction_REPLACE, Communities: communities}
+	}
+	if len(large) > 0 {
+		actions.LargeCommunity = &api.CommunityAction{Type: api.CommunityAction_REPLACE, Communities: large}
+	}
+	return actions
+}
+
+// attributeActions are those that are the same in both directions.
+func attributeActions(set fabric.PolicySet) *api.Actions {
+	actions := &api.Actions{}
+	if set.LocalPref != nil {
+		actions.LocalPref = &api.LocalPrefAction{Value: *set.LocalPref}
+	}
+	if set.MED != nil {
+		actions.Med = &api.MedAction{Type: api.MedAction_REPLACE, Value: int64(*set.MED)}
+	}
+	if set.NextHop.IsValid() {
+		actions.Nexthop = &api.NexthopAction{Address: set.NextHop.String()}
+	}
+	return actions
+}
+
+// digits are communities in numbers, those that are large apart.
+func digits(all []fabric.Community) (communities, large []string) {
+	for _, c := range all {
+		if c.Large {
+			large = append(large, c.Digits())
+		} else {
+			communities = append(communities, c.Digits())
+		}
+	}
+	return communities, large
+}
+
+// exactly are expressions that match the given texts only.
+func exactly(texts []string) []string {
+	var all []string
+	for _, t := range texts {
+		all = append(all, "^"+t+"$")
+	}
+	return all
+}
+
+// martians are prefixes that are nobody's to announce, with all that is inside of them (RFC 6890: neither forwardable nor global).
+var martians = func() []netip.Prefix {
+	var all []netip.Prefix
+	for _, s := range []string{
+		"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4",
+		"::/128", "::1/128", "fe80::/10", "ff00::/8",
+	} {
+		all = append(all, netip.MustParsePrefix(s))
+	}
+	return all
+}()
+
+// imports: what we announce ourselves is used. Of what peers tell, martians, our own address space and what has come by ourselves is not;
+// of the rest, what the rules of the peer accept.
+func (b *builder) imports(c *Config) *api.Policy {
+	policy := &api.Policy{Name: importPolicy}
+	add := func(conditions *api.Conditions, actions *api.Actions) {
+		policy.Statements = append(policy.Statements, &api.Statement{Name: fmt.Sprintf("in-%d", len(policy.Statements)), Conditions: conditions, Actions: actions})
+	}
+	add(&api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL}, &api.Actions{RouteAction: api.RouteAction_ACCEPT})
+	if len(c.Imports) == 0 {
+		return policy
+	}
+	reject := &api.Actions{RouteAction: api.RouteAction_REJECT}
+	var never []fabric.PrefixRange
+	for _, p := range slices.Concat(martians, c.Own) {
+		never = append(never, fabric.PrefixRange{Prefix: p, Low: max(1, p.Bits()), High: p.Addr().BitLen()})
+	}
+	for _, ranges := range byFamily(never) {
+		add(&api.Conditions{PrefixSet: b.prefixes(ranges)}, reject)
+	}
+	add(&api.Conditions{AsPathSet: b.set(api.DefinedType_AS_PATH, []string{fmt.Sprintf("_%d_", c.Speaker.ASN)})}, reject)
+	for _, i := range c.Imports {
+		at := slices.IndexFunc(c.Peers, func(p fabric.RoutingPeer) bool { return p.Name == i.Peer })
+		if at < 0 {
 			continue
 		}
-		slices.Sort(list)
-		r.DefinedSets = append(r.DefinedSets,
-			&api.DefinedSet{DefinedType: api.DefinedType_NEIGHBOR, Name: "peer-" + p.Name, List: []string{fmt.Sprintf("%s/%d", p.Address, p.Address.BitLen())}},
-			&api.DefinedSet{DefinedType: api.DefinedType_COMMUNITY, Name: "classes-" + p.Name, List: list})
-		out.Statements = append(out.Statements, &api.Statement{
-			Name: "to-" + p.Name,
-			Conditions: &api.Conditions{
-				NeighborSet:  &api.MatchSet{Type: api.MatchSet_ANY, Name: "peer-" + p.Name},
-				CommunitySet: &api.MatchSet{Type: api.MatchSet_ANY, Name: "classes-" + p.Name},
-			},
-			Actions: &api.Actions{
-				Community:   &api.CommunityAction{Type: api.CommunityAction_REMOVE, Communities: []string{`^0:\d+$`}},
-				RouteAction: api.RouteAction_ACCEPT,
-			},
-		})
+		for _, r := range i.Rules {
+			for _, conditions := range b.conditions(c.Peers[at], r.Match) {
+				for _, actions := range importActions(r) {
+					add(conditions, actions)
+				}
+			}
+		}
 	}
-	if len(out.Statements) == 0 {
-		out.Statements = []*api.Statement{{Name: "none", Actions: &api.Actions{RouteAction: api.RouteAction_REJECT}}}
+	return policy
+}
+
+// byFamily parts ranges by family: GoBGP's sets have one. Families without a range are left out.
+func byFamily(ranges []fabric.PrefixRange) [][]fabric.PrefixRange {
+	var four, six []fabric.PrefixRange
+	for _, r := range ranges {
+		if r.Prefix.Addr().Is4() {
+			four = append(four, r)
+		} else {
+			six = append(six, r)
+		}
 	}
-	r.Policies = []*api.Policy{own, out}
-	return r
+	return slices.DeleteFunc([][]fabric.PrefixRange{four, six}, func(r []fabric.PrefixRange) bool { return len(r) == 0 })
+}
+
+// conditions are alternatives that together say what m says of routes that come from a peer: one statement can't have a list of prefixes of
+// both families, nor of communities of both sizes.
+func (b *builder) conditions(p fabric.RoutingPeer, m fabric.PolicyMatch) []*api.Conditions {
+	common := func() *api.Conditions {
+		c := &api.Conditions{NeighborSet: b.neighbour(p)}
+		switch m.Family {
+		case fabric.FamilyIPv4:
+			c.AfiSafiIn = []*api.Family{familyOf(netip.IPv4Unspecified())}
+		case fabric.FamilyIPv6:
+			c.AfiSafiIn = []*api.Family{familyOf(netip.IPv6Unspecified())}
+		}
+		if m.ASPath != "" {
+			c.AsPathSet = b.set(api.DefinedType_AS_PATH, []string{fabric.ASPathExpression(m.ASPath)})
+		}
+		for _, n := range m.NextHops {
+			c.NextHopInList = append(c.NextHopInList, n.String())
+		}
+		return c
+	}
+	all := []*api.Conditions{}
+	prefixes := byFamily(m.Prefixes)
+	communities, large := digits(m.Communities)
+	for i := range max(1, len(prefixes)) {
+		one := func() *api.Conditions {
+			c := common()
+			if len(prefixes) > 0 {
+				c.PrefixSet = b.prefixes(prefixes[i])
+			}
+			return c
+		}
+		if len(communities) == 0 && len(large) == 0 {
+			all = append(all, one())
+		}
+		if len(communities) > 0 {
+			c := one()
+			c.CommunitySet = b.set(api.DefinedType_COMMUNITY, exactly(communities))
+			all = append(all, c)
+		}
+		if len(large) > 0 {
+			c := one()
+			c.LargeCommunitySet = b.set(api.DefinedType_LARGE_COMMUNITY, exactly(large))
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// importActions are what statements with the same conditions do one after the other; the last decides. A statement can't both add and
+// remove communities; to add first leaves the conditions true.
+func importActions(r fabric.PolicyRule) []*api.Actions {
+	if r.Action != fabric.PolicyAccept {
+		return []*api.Actions{{RouteAction: api.RouteAction_REJECT}}
+	}
+	actions := attributeActions(r.Set)
+	actions.RouteAction = api.RouteAction_ACCEPT
+	if r.Set.Prepend > 0 {
+		actions.AsPrepend = &api.AsPrependAction{UseLeftMost: true, Repeat: uint32(r.Set.Prepend)}
+	}
+	all := []*api.Actions{actions}
+	if communities, large := digits(r.Set.AddCommunities); len(communities)+len(large) > 0 {
+		all = []*api.Actions{{Community: communityAction(api.CommunityAction_ADD, communities), LargeCommunity: communityAction(api.CommunityAction_ADD, large)}, actions}
+	}
+	communities, large := digits(r.Set.RemoveCommunities)
+	actions.Community = communityAction(api.CommunityAction_REMOVE, exactly(communities))
+	actions.LargeCommunity = communityAction(api.CommunityAction_REMOVE, exactly(large))
+	return all
+}
+
+func communityAction(kind api.CommunityAction_Type, communities []string) *api.CommunityAction {
+	if len(communities) == 0 {
+		return nil
+	}
+	return &api.CommunityAction{Type: kind, Communities: communities}
 }
 
 // assignPolicies puts the policies in force: without a word in them, nothing comes in and nothing goes out (RFC 8212).
 func (s *Speaker) assignPolicies(ctx context.Context) error {
-	if err := s.server.SetPolicies(ctx, policies(nil, s.classes)); err != nil {
+	if err := s.server.SetPolicies(ctx, policies(&Config{Speaker: s.running}, s.classes)); err != nil {
 		return fmt.Errorf("set BGP policies: %w", err)
 	}
 	for name, direction := range map[string]api.PolicyDirection{importPolicy: api.PolicyDirection_IMPORT, exportPolicy: api.PolicyDirection_EXPORT} {

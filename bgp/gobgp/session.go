@@ -27,6 +27,8 @@ type session struct {
 	loss       string // why the session was lost last
 	restarting bool   // it was set up with the restart state bit, and has not been established since
 	received   int
+	accepted   int
+	counted    string // what accepted was counted of, see countAccepted
 }
 
 func newSession(p fabric.RoutingPeer) *session {
@@ -36,7 +38,7 @@ func newSession(p fabric.RoutingPeer) *session {
 func (x *session) public(e *peerErrors) fabric.PeerState {
 	p := fabric.PeerState{
 		Name: x.peer.Name, Address: x.peer.Address, ASN: x.peer.ASN,
-		State: x.state, Since: x.since, LastError: x.loss, Received: x.received, Flaps: x.flaps,
+		State: x.state, Since: x.since, LastError: x.loss, Received: x.received, Accepted: x.accepted, Flaps: x.flaps,
 	}
 	if x.state != established {
 		if last := e.last(x.peer.Address); last != "" {
@@ -179,18 +181,53 @@ func (s *Speaker) readSessions(ctx context.Context) {
 	if s.running == nil {
 		return
 	}
+	stale := false
 	err := s.server.ListPeer(ctx, &api.ListPeerRequest{}, func(p *api.Peer) {
 		x := s.byAddress(p.GetConf().GetNeighborAddress())
 		if x == nil {
 			return
 		}
 		x.received = 0
+		stale = s.countStale(x, p) || stale
 		for _, f := range p.AfiSafis {
 			x.received += int(f.GetState().GetReceived())
 		}
 	})
 	if err != nil {
 		s.log.Warn("cannot list sessions", "error", err)
+	}
+	if stale {
+		s.countAccepted(ctx)
+	}
+}
+
+// countStale tells whether a peer or the import policies have said something since accepted prefixes were counted.
+func (s *Speaker) countStale(x *session, p *api.Peer) bool {
+	now := fmt.Sprint(x.state, p.GetState().GetMessages().GetReceived().GetUpdate(), s.imports)
+	if now == x.counted {
+		return false
+	}
+	x.counted = now
+	return true
+}
+
+// countAccepted learns how much of what peers announce the import policies accept. GoBGP's own count is that before policies.
+func (s *Speaker) countAccepted(ctx context.Context) {
+	counts := map[string]int{}
+	if s.imports != "" {
+		for _, a := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+			err := s.server.ListPath(ctx, &api.ListPathRequest{TableType: api.TableType_GLOBAL, Family: familyOf(a)}, func(d *api.Destination) {
+				for _, p := range d.Paths {
+					counts[p.NeighborIp]++
+				}
+			})
+			if err != nil {
+				s.log.Warn("cannot count accepted prefixes", "error", err)
+			}
+		}
+	}
+	for _, x := range s.sessions {
+		x.accepted = counts[x.peer.Address.String()]
 	}
 }
 

@@ -24,6 +24,8 @@ type Config struct {
 	Speaker *fabric.Speaker // nil: end all sessions
 	Peers   []fabric.RoutingPeer
 	Paths   []Path
+	Imports []fabric.Import // what is taken of peers; of a peer that is not here, nothing
+	Own     []netip.Prefix  // nothing inside of these is taken of any peer
 	// Restarting tells that an earlier run of this program had these sessions, ended less than a restart time ago, and that the kernel has
 	// forwarded since as it did: peers are asked to keep the routes they have (RFC 4724, 4.1).
 	Restarting bool
@@ -33,6 +35,8 @@ type Config struct {
 type Path struct {
 	Prefix netip.Prefix
 	Peers  []string // names of the peers that are told; a session carries only the family that it runs over
+	// Attributes are, by peer, what else is told. The AS number is put in front as often as the set says beyond the once that is due anyway.
+	Attributes map[string]fabric.PolicySet
 }
 
 // State is how a speaker is. It must not be changed.
@@ -42,7 +46,7 @@ type State struct {
 	Err   error                            // why the last Config is not in force
 }
 
-// Speaker is one BGP speaker. Nothing is imported (RFC 8212).
+// Speaker is one BGP speaker. What it takes of peers is not installed anywhere.
 type Speaker struct {
 	log     *slog.Logger
 	changed func()
@@ -64,6 +68,7 @@ type Speaker struct {
 	sessions map[string]*session // by name
 	paths    map[netip.Prefix]string
 	classes  *classes
+	imports  string    // that are in force, see importKey
 	stale    bool      // the state does not show all that happened
 	told     bool      // peers may have been told something since Adj-RIB-Out was read
 	due      time.Time // when it will again; zero while it does
@@ -84,7 +89,7 @@ func New(log *slog.Logger, changed func()) *Speaker {
 }
 
 func (s *Speaker) forget() {
-	s.sessions, s.paths, s.classes = map[string]*session{}, map[netip.Prefix]string{}, newClasses()
+	s.sessions, s.paths, s.classes, s.imports = map[string]*session{}, map[netip.Prefix]string{}, newClasses(), ""
 }
 
 // Apply makes c what the speaker has to do. It returns at once; State tells what has become of it. Of several configs in short order, only

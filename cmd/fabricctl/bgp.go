@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -18,42 +19,84 @@ import (
 )
 
 func (a *app) bgpCommand() *cobra.Command {
-	peer := group("peer", "Manage BGP neighbours", a.peerAdd(), a.peerList(), a.peerShow(), a.peerEdit(), a.peerRemove())
-	return group("bgp", "Manage BGP", peer, a.bgpSummary(), a.bgpRoutes())
+	peer := group("peer", "Manage BGP neighbours", a.peerAdd(), a.peerList(), a.peerShow(), a.peerSet(), a.peerEdit(), a.peerRemove())
+	return group("bgp", "Manage BGP", peer, a.policyCommand(), a.bgpSummary(), a.bgpRoutes())
+}
+
+// peerFlags are the flags of what can be set of a peer, for a new one and for one that is there.
+type peerFlags struct {
+	put       api.BGPPeerPut
+	fromStdin bool
+	fromFile  string
+}
+
+func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
+	f := &peerFlags{}
+	flags := cmd.Flags()
+	flags.StringVar(&f.put.Description, "description", "", "`TEXT` that describes it")
+	flags.StringVar(&f.put.Export, "export", "", "`POLICY` of what it is told, such as own; without one it is told nothing")
+	flags.StringVar(&f.put.Import, "import", "", "`POLICY` of what is taken from it, such as default-only; without one nothing is")
+	flags.IntVar(&f.put.HoldTime, "hold-time", 0, fmt.Sprintf("`SECONDS` of silence after which the session is lost (default %d)", fabric.DefaultHoldTime))
+	flags.IntVar(&f.put.GracefulRestart, "graceful-restart", 0, fmt.Sprintf("`SECONDS` for which the neighbour keeps routes while the worker restarts (default %d)", fabric.DefaultGracefulRestart))
+	flags.IntVar(&f.put.MultihopTTL, "multihop-ttl", 0, "`TTL` for a neighbour that is not on a shared link")
+	flags.IntVar(&f.put.BFD.Interval, "bfd-interval", 0, "`MILLISECONDS` between BFD packets, 10-10000 (default no BFD)")
+	flags.IntVar(&f.put.BFD.Multiplier, "bfd-multiplier", 0, fmt.Sprintf("`NUMBER` of BFD packets in a row that may be lost (default %d)", fabric.DefaultBFDMultiplier))
+	flags.BoolVar(&f.put.BFD.Passive, "bfd-passive", false, "send no BFD before the neighbour does")
+	flags.BoolVar(&f.put.BFD.Strict, "bfd-strict", false, "have no BGP session while BFD is not up")
+	flags.BoolVar(&f.put.GTSM, "gtsm", false, "take only packets that crossed no router (the neighbour must send with TTL 255, as it does with GTSM)")
+	flags.StringSliceVar(&f.put.Members, "members", nil, "`MEMBERS` that have a session with it, between commas (default all)")
+	flags.BoolVar(&f.put.Disabled, "disabled", false, "have no session with it for now")
+	flags.BoolVar(&f.fromStdin, "password-stdin", false, "read the TCP MD5 password from stdin")
+	flags.StringVar(&f.fromFile, "password-file", "", "read the TCP MD5 password from `FILE`")
+	a.flagNames(cmd, "members", members)
+	a.flagNames(cmd, "export", policies)
+	a.flagNames(cmd, "import", policies)
+	return f
+}
+
+// onto sets what flags were given.
+func (f *peerFlags) onto(cmd *cobra.Command, put *api.BGPPeerPut) {
+	for flag, set := range map[string]func(){
+		"description":      func() { put.Description = f.put.Description },
+		"export":           func() { put.Export = f.put.Export },
+		"import":           func() { put.Import = f.put.Import },
+		"hold-time":        func() { put.HoldTime = f.put.HoldTime },
+		"graceful-restart": func() { put.GracefulRestart = f.put.GracefulRestart },
+		"multihop-ttl":     func() { put.MultihopTTL = f.put.MultihopTTL },
+		"bfd-interval":     func() { put.BFD.Interval = f.put.BFD.Interval },
+		"bfd-multiplier":   func() { put.BFD.Multiplier = f.put.BFD.Multiplier },
+		"bfd-passive":      func() { put.BFD.Passive = f.put.BFD.Passive },
+		"bfd-strict":       func() { put.BFD.Strict = f.put.BFD.Strict },
+		"gtsm":             func() { put.GTSM = f.put.GTSM },
+		"members":          func() { put.Members = f.put.Members },
+		"disabled":         func() { put.Disabled = f.put.Disabled },
+	} {
+		if cmd.Flags().Changed(flag) {
+			set()
+		}
+	}
 }
 
 func (a *app) peerAdd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add NAME ADDRESS ASN",
 		Short: "Add a BGP neighbour of all members, or of some",
-		Long: `Add a BGP neighbour of all members, or of those given with --members. What is announced follows from networks, instances and anycast
-services; "fabricctl route list" shows it. The cluster's own AS number is the config key core.bgp_asn.
+		Long: `Add a BGP neighbour of all members, or of those given with --members. What can be announced follows from networks, instances and anycast
+services; what this neighbour is told of it is up to the policy given with --export, and what is taken of it to that of --import. Without a
+policy nothing goes out and nothing comes in (RFC 8212). The policy own is always there: all that this cluster announces itself;
+"fabricctl bgp policy list" shows the others, "fabricctl route list" what is announced and why not. The cluster's own AS number is the config
+key core.bgp_asn.
 
 A password never stands on the command line, where other users see it: give it on stdin or in a file.`,
-		Example: `  fabricctl bgp peer add tor1 192.0.2.254 65001
-  fabricctl bgp peer add tor1 2001:db8::ff 65001 --members n1,n2 --hold-time 3
-  fabricctl bgp peer add tor1 192.0.2.254 65001 --bfd-interval 50 --gtsm
-  fabricctl bgp peer add tor1 192.0.2.254 65001 --password-file /etc/fabric/tor1.password`,
+		Example: `  fabricctl bgp peer add tor1 192.0.2.254 65001 --export own
+  fabricctl bgp peer add tor1 2001:db8::ff 65001 --export own --members n1,n2 --hold-time 3
+  fabricctl bgp peer add tor1 192.0.2.254 65001 --export own --bfd-interval 50 --gtsm
+  fabricctl bgp peer add tor1 192.0.2.254 65001 --export own --password-file /etc/fabric/tor1.password`,
 	}
-	var post api.BGPPeersPost
-	flags := cmd.Flags()
-	flags.StringVar(&post.Description, "description", "", "`TEXT` that describes it")
-	flags.IntVar(&post.HoldTime, "hold-time", 0, fmt.Sprintf("`SECONDS` of silence after which the session is lost (default %d)", fabric.DefaultHoldTime))
-	flags.IntVar(&post.GracefulRestart, "graceful-restart", 0, fmt.Sprintf("`SECONDS` for which the neighbour keeps routes while the worker restarts (default %d)", fabric.DefaultGracefulRestart))
-	flags.IntVar(&post.MultihopTTL, "multihop-ttl", 0, "`TTL` for a neighbour that is not on a shared link")
-	flags.IntVar(&post.BFD.Interval, "bfd-interval", 0, "`MILLISECONDS` between BFD packets, 10-10000 (default no BFD)")
-	flags.IntVar(&post.BFD.Multiplier, "bfd-multiplier", 0, fmt.Sprintf("`NUMBER` of BFD packets in a row that may be lost (default %d)", fabric.DefaultBFDMultiplier))
-	flags.BoolVar(&post.BFD.Passive, "bfd-passive", false, "send no BFD before the neighbour does")
-	flags.BoolVar(&post.BFD.Strict, "bfd-strict", false, "have no BGP session while BFD is not up")
-	flags.BoolVar(&post.GTSM, "gtsm", false, "take only packets that crossed no router (the neighbour must send with TTL 255, as it does with GTSM)")
-	flags.StringSliceVar(&post.Members, "members", nil, "`MEMBERS` that have a session with it, between commas (default all)")
-	flags.BoolVar(&post.Disabled, "disabled", false, "have no session with it for now")
-	fromStdin := flags.Bool("password-stdin", false, "read the TCP MD5 password from stdin")
-	fromFile := flags.String("password-file", "", "read the TCP MD5 password from `FILE`")
-	a.flagNames(cmd, "members", members)
+	f := a.peerFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		post := api.BGPPeersPost{BGPPeerPut: f.put, Name: args[0]}
 		var err error
-		post.Name = args[0]
 		if post.Address, err = netip.ParseAddr(args[1]); err != nil {
 			return usagef(cmd, "ADDRESS %q is not an IP address", args[1])
 		}
@@ -62,14 +105,40 @@ A password never stands on the command line, where other users see it: give it o
 			return usagef(cmd, "ASN %q is not a number from 1 to 4294967295", args[2])
 		}
 		post.ASN = uint32(asn)
-		if post.Password, err = a.password(cmd, *fromStdin, *fromFile); err != nil {
+		if post.Password, err = a.password(cmd, f.fromStdin, f.fromFile); err != nil {
 			return err
 		}
 		if err := a.client().CreateBGPPeer(cmd.Context(), post); err != nil {
 			return err
 		}
 		a.say("BGP peer %s added", post.Name)
+		if post.Export == "" {
+			fmt.Fprintf(a.err, "Nothing is announced to it until it has an export policy: fabricctl bgp peer set %s --export %s\n", post.Name, fabric.PolicyOwn)
+		}
 		return nil
+	}
+	return cmd
+}
+
+func (a *app) peerSet() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "set NAME", Short: "Change some of what is set of a BGP neighbour",
+		Long:    "Change what the given flags say of a BGP neighbour, and nothing else.",
+		Example: "  fabricctl bgp peer set tor1 --export own\n  fabricctl bgp peer set tor1 --disabled=false --hold-time 3", ValidArgsFunction: a.complete(peers),
+	}
+	f := a.peerFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		password, err := a.password(cmd, f.fromStdin, f.fromFile)
+		if err != nil {
+			return err
+		}
+		p, etag, err := a.client().GetBGPPeer(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		f.onto(cmd, &p.BGPPeerPut)
+		p.Password = password
+		return a.client().UpdateBGPPeer(cmd.Context(), args[0], p.BGPPeerPut, etag)
 	}
 	return cmd
 }
@@ -119,6 +188,8 @@ func (a *app) peerList() *cobra.Command {
 				}
 				return strings.Join(p.Members, "\n")
 			}},
+			{"EXPORT", func(p api.BGPPeer) string { return cmp.Or(p.Export, "nothing: no policy") }},
+			{"IMPORT", func(p api.BGPPeer) string { return p.Import }},
 			{"PASSWORD", func(p api.BGPPeer) string { return yesNo(p.HasPassword) }},
 			{"ESTABLISHED", establishedSessions},
 			{"DESCRIPTION", func(p api.BGPPeer) string { return p.Description }},

@@ -110,6 +110,10 @@ func peers(ctx context.Context, c *api.Client) ([]string, error) {
 	return collection("/1.0/bgp/peers")(ctx, c)
 }
 
+func policies(ctx context.Context, c *api.Client) ([]string, error) {
+	return collection("/1.0/bgp/policies")(ctx, c)
+}
+
 func anycasts(ctx context.Context, c *api.Client) ([]string, error) {
 	return collection("/1.0/anycast")(ctx, c)
 }

@@ -88,7 +88,7 @@ web"
 		"list anycast=d -f compact -c n":         "\nNAME\n",
 		"list eb -f compact -c n":                "\nNAME\n",
 		"cluster list-tokens -f csv":             "\nn3,2026/01/02 03:04 UTC\n",
-		"bgp peer list -f csv":                   "\ntor1,192.0.2.254,65001,all,YES,1 of 3,\n",
+		"bgp peer list -f csv":                   "\ntor1,192.0.2.254,65001,all,nothing: no policy,,YES,1 of 3,\n",
 		"route list 203.0.113.53 -f csv":         "\n203.0.113.53/32,anycast,dns,n1,tor1,\"announced\nnot to tor2: the session with the peer is not established\"\n203.0.113.53/32,anycast,dns,n2,,no: dns2: connection refused\n",
 		"route list 10.1.0.77 -f compact": `
 PREFIX       KIND     OWNER  MEMBER  ANNOUNCED TO  STATE

@@ -83,7 +83,7 @@ func routeState(r api.Route) string {
 			announced++
 			continue
 		}
-		missing = append(missing, fmt.Sprintf("not to %s: %s", p.Peer, why("", p.Reason)))
+		missing = append(missing, fmt.Sprintf("not to %s: %s", p.Peer, why(p.Message, p.Reason)))
 	}
 	slices.Sort(missing)
 	switch {

@@ -262,8 +262,12 @@ func TestTranscript(t *testing.T) {
 		{"image alias list -f csv", "alpine,FP,CONTAINER,\nstable,FP,CONTAINER,\n"},
 		{"image export alpine out.tar", "Image written to out.tar\n"},
 		{"anycast create dns 203.0.113.53 2001:db8:53::53/128 --check tcp:53 --interval 500ms", "Anycast service dns created\n"},
-		{"bgp peer add tor1 192.0.2.254 65010 --members n1 --hold-time 3", "BGP peer tor1 added\n"},
-		{"bgp peer list -f csv", "tor1,192.0.2.254,65010,n1,NO,0 of 1,\n"},
+		{"bgp peer add tor1 192.0.2.254 65010 --export own --members n1 --hold-time 3", "BGP peer tor1 added\n"},
+		{"bgp peer list -f csv", "tor1,192.0.2.254,65010,n1,own,,NO,0 of 1,\n"},
+		{"bgp policy create ix --description exchange", "BGP policy ix created\n"},
+		{"bgp peer set tor1 --export ix --import default-only", ""},
+		{"bgp peer list -f csv", "tor1,192.0.2.254,65010,n1,ix,default-only,NO,0 of 1,\n"},
+		{"bgp policy list -f csv", "all,1,YES,,Everything\ndefault-only,1,YES,tor1,The default routes\nix,0,NO,tor1,exchange\nnone,0,YES,,Nothing\nown,1,YES,,What this cluster announces itself\n"},
 		{"launch alpine dns1 -c anycast=dns", "Instance dns1 started on n1\n"},
 		{"init alpine web1 -p default -p web -d eth0,ipv4.address=10.1.0.80", "Instance web1 created on n1\n"},
 		{"list -c ns4L -f csv", "dns1,RUNNING,10.1.0.2 (eth0),n1\nweb1,STOPPED,,n1\n"},
@@ -286,6 +290,7 @@ func TestTranscript(t *testing.T) {
 		{"delete -f e1", ""},
 		{"anycast delete dns", "Anycast service dns deleted\n"},
 		{"bgp peer remove tor1", "BGP peer tor1 removed\n"},
+		{"bgp policy delete ix", "BGP policy ix deleted\n"},
 		{"image delete alpine", ""},
 		{"profile device remove default root eth0", "Device root removed from default\nDevice eth0 removed from default\n"},
 		{"storage delete local", "Storage pool local deleted\n"},
@@ -402,7 +407,8 @@ func TestOperations(t *testing.T) {
 func TestShowEdit(t *testing.T) {
 	w := formed(t)
 	w.must(t, "anycast create dns 203.0.113.53 --check http:80/health")
-	w.must(t, "bgp peer add tor1 192.0.2.254 65010")
+	w.must(t, "bgp peer add tor1 192.0.2.254 65010 --export own")
+	w.must(t, "bgp policy create ix")
 	w.must(t, "init alpine web1 -s local")
 	for _, c := range []struct {
 		edit, object, text string
@@ -412,6 +418,7 @@ func TestShowEdit(t *testing.T) {
 		{"profile edit default", "profile/default", "description: new\nconfig: {user.a: 2026-01-01}\ndevices: {root: {type: disk, path: /, pool: local}}"},
 		{"anycast edit dns", "anycast/dns", "addresses: [203.0.113.54/32]\ncheck: {type: process}"},
 		{"bgp peer edit tor1", "peer/tor1", "address: 192.0.2.253\nasn: 65011\npassword: secret\nmembers: [n1]"},
+		{"bgp policy edit ix", "policy/ix", "rules:\n- {match: {kinds: [anycast]}, action: accept, set: {med: 5, add_communities: [no-export, \"65000:1\"]}}"},
 		{"config edit web1", "instance/web1", "description: new\nconfig: {user.a: true}\ndevices: {root: {type: disk, path: /, pool: local}}\nprofiles: [default]"},
 		{"cluster edit n1", "member/n1", "failure_domain: b\ndescription: new"},
 		{"config edit", "cluster/cluster", "config: {core.bgp_asn: 65000}"},
@@ -561,13 +568,13 @@ func TestQuery(t *testing.T) {
 func TestEveryFormat(t *testing.T) {
 	w := formed(t)
 	w.must(t, "anycast create dns 203.0.113.53")
-	w.must(t, "bgp peer add tor1 192.0.2.254 65010")
+	w.must(t, "bgp peer add tor1 192.0.2.254 65010 --export own")
 	w.must(t, "launch alpine web1 -s local -n lan0 -c anycast=dns")
 	for _, line := range []string{
 		"list", "info web1", "info", "config show", "config show web1", "config keys", "config trust list", "config device show web1", "image list", "image show alpine",
 		"image alias list", "network list", "network show lan0", "network info lan0", "network list-leases lan0", "storage list", "storage show local",
 		"storage volume list local", "profile list", "profile show default", "profile device show default", "cluster list", "cluster show n1", "cluster list-tokens",
-		"operation list", "bgp peer list", "bgp peer show tor1", "bgp summary", "anycast list", "anycast show dns", "route list", "route explain 203.0.113.53", "route reasons",
+		"operation list", "bgp peer list", "bgp peer show tor1", "bgp summary", "bgp policy list", "bgp policy show own", "anycast list", "anycast show dns", "route list", "route explain 203.0.113.53", "route reasons",
 	} {
 		for _, f := range formats {
 			out := w.must(t, line+" -f "+f)

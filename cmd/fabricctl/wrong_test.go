@@ -33,7 +33,7 @@ func TestWrongInput(t *testing.T) {
 		{"frobnicate", 2, `Error: fabricctl: unknown command "frobnicate"; see "fabricctl --help"`},
 		{"lanuch alpine web1", 2, `Error: fabricctl: unknown command "lanuch"; did you mean "launch"?; see "fabricctl --help"`},
 		{"network lst", 2, `Error: fabricctl network: unknown command "lst"; did you mean "list"?; see "fabricctl network --help"`},
-		{"bgp peer", 2, `Error: fabricctl bgp peer: a command is missing: add, edit, list, remove, show; see "fabricctl bgp peer --help"`},
+		{"bgp peer", 2, `Error: fabricctl bgp peer: a command is missing: add, edit, list, remove, set, show; see "fabricctl bgp peer --help"`},
 		{"help netwrok", 2, `Error: fabricctl: unknown command "netwrok"; did you mean "network"?; see "fabricctl --help"`},
 		{"completion tcsh", 2, `Error: fabricctl completion: unknown command "tcsh"; see "fabricctl completion --help"`},
 		{"launch alpine", 2, `Error: fabricctl launch: NAME is missing; see "fabricctl launch --help"`},

@@ -21,6 +21,8 @@ type BGPPeerPut struct {
 	Password        *string        `json:"password,omitempty"` // never shown; leaving it out of a change keeps it, "" removes it
 	Members         []string       `json:"members"`            // none is all
 	Disabled        bool           `json:"disabled"`
+	Import          string         `json:"import"` // policy; "": nothing is taken from it
+	Export          string         `json:"export"` // policy; "": it is told nothing
 }
 
 // BGPPeersPost makes a BGP peer.
@@ -108,6 +110,7 @@ func peerPut(p *fabric.Peer) BGPPeerPut {
 	return BGPPeerPut{
 		Description: p.Description, Address: p.Address, ASN: p.ASN, HoldTime: p.HoldTime, GracefulRestart: p.GracefulRestart,
 		MultihopTTL: p.MultihopTTL, GTSM: p.GTSM, BFD: p.BFD, Members: append([]string{}, p.Members...), Disabled: p.Disabled,
+		Import: p.Import, Export: p.Export,
 	}
 }
 
@@ -116,6 +119,7 @@ func (put BGPPeerPut) apply(p *fabric.Peer) {
 	p.HoldTime, p.GracefulRestart, p.MultihopTTL = put.HoldTime, put.GracefulRestart, put.MultihopTTL
 	p.GTSM, p.BFD = put.GTSM, put.BFD
 	p.Members, p.Disabled = put.Members, put.Disabled
+	p.Import, p.Export = put.Import, put.Export
 	if put.Password != nil {
 		p.Password = *put.Password
 	}

@@ -104,6 +104,12 @@ var routes = []route{
 	{"PATCH", "/1.0/bgp/peers/{name}", trusted, (*Server).putPeer, BGPPeerPut{}, nil, "Change a BGP peer"},
 	{"DELETE", "/1.0/bgp/peers/{name}", trusted, (*Server).deletePeer, nil, nil, "Delete a BGP peer"},
 	{"GET", "/1.0/bgp/routes", trusted, (*Server).getBGPRoutes, nil, fabric.BGPRoutes{}, "List paths of a BGP table of this member, or of the target (table, peer, prefix, limit)"},
+	{"GET", "/1.0/bgp/policies", trusted, (*Server).getPolicies, nil, []BGPPolicy{}, "List the BGP policies, built-in ones among them"},
+	{"POST", "/1.0/bgp/policies", trusted, (*Server).postPolicies, BGPPoliciesPost{}, nil, "Create a BGP policy"},
+	{"GET", "/1.0/bgp/policies/{name}", trusted, (*Server).getPolicy, nil, BGPPolicy{}, "Show a BGP policy"},
+	{"PUT", "/1.0/bgp/policies/{name}", trusted, (*Server).putPolicy, BGPPolicyPut{}, nil, "Replace a BGP policy"},
+	{"PATCH", "/1.0/bgp/policies/{name}", trusted, (*Server).putPolicy, BGPPolicyPut{}, nil, "Change a BGP policy"},
+	{"DELETE", "/1.0/bgp/policies/{name}", trusted, (*Server).deletePolicy, nil, nil, "Delete a BGP policy"},
 	{"GET", "/1.0/bgp/sessions", trusted, (*Server).getSessions, nil, []BGPSession{}, "List the BGP sessions of all members"},
 
 	{"GET", "/1.0/anycast", trusted, (*Server).getAnycasts, nil, []Anycast{}, "List the anycast services with their copies"},

@@ -73,6 +73,7 @@ var lifecycleNames = map[fabric.Kind][2]string{
 	fabric.KindInstance:    {"instance", "/1.0/instances/"},
 	fabric.KindPeer:        {"bgp-peer", "/1.0/bgp/peers/"},
 	fabric.KindAnycast:     {"anycast", "/1.0/anycast/"},
+	fabric.KindPolicy:      {"bgp-policy", "/1.0/bgp/policies/"},
 }
 
 // lifecycle is what happened to objects, in the order of the kinds.

@@ -296,7 +296,7 @@ func (c *chain) peerSteps(p fabric.RoutePeer) []Step {
 	var steps []Step
 	reason := cmp.Or(p.Reason, fabric.ReasonSending)
 	if t := fabric.TextOfReason(reason); !p.Announced && t.Stage != fabric.StageSession && t.Stage != fabric.StageAdjOut {
-		return append(steps, bad(reason, "", c.names("", p.Peer)))
+		return append(steps, bad(reason, p.Message, c.names("", p.Peer)))
 	}
 	if !p.Announced && reason == fabric.ReasonSessionDown {
 		s := bad(reason, cmp.Or(session.LastError, condition.Message), c.names("", p.Peer))

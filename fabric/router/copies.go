@@ -251,10 +251,13 @@ func tell(s *fabric.RouteState, r fabric.Routing, a fabric.Announcement, session
 		}
 		s.Peers = append(s.Peers, p)
 	}
+	s.Peers = append(s.Peers, a.Withheld...)
 	switch {
 	case announced:
 	case r.Speaker == nil:
 		s.Reason, s.Message = fabric.ReasonNoASN, "the cluster has no AS number (core.bgp_asn)"
+	case len(a.Peers) == 0 && len(a.Withheld) > 0:
+		s.Reason, s.Message = a.Withheld[0].Reason, fmt.Sprintf("%s: %s", a.Withheld[0].Peer, a.Withheld[0].Message)
 	case len(a.Peers) == 0:
 		s.Reason, s.Message = fabric.ReasonNoPeer, "no peer of this member takes prefixes of this IP version"
 	default:

@@ -91,7 +91,7 @@ func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, e
 	if err == nil && ready {
 		err = m.send(ctx, fabric.Routing{
 			Member: v.Member, Revision: v.Desired.Revision,
-			Speaker: plan.Speaker, Peers: plan.Peers, Announcements: plan.Announcements,
+			Speaker: plan.Speaker, Peers: plan.Peers, Announcements: plan.Announcements, Imports: plan.Imports, Own: plan.Own,
 		})
 	}
 	switch {
@@ -189,10 +189,10 @@ func (m *Module) steady(now time.Time) (state *fabric.RoutingState, again time.D
 		}
 		old, ok := m.counters[p.Name]
 		if ok && !count && old.State == p.State && old.Since.Equal(p.Since) && old.Flaps == p.Flaps {
-			if p.Sent != old.Sent || p.Received != old.Received {
+			if p.Sent != old.Sent || p.Received != old.Received || p.Accepted != old.Accepted {
 				again = every - now.Sub(m.counted)
 			}
-			p.Sent, p.Received, p.LastError = old.Sent, old.Received, cmp.Or(old.LastError, p.LastError)
+			p.Sent, p.Received, p.Accepted, p.LastError = old.Sent, old.Received, old.Accepted, cmp.Or(old.LastError, p.LastError)
 		}
 		next[p.Name] = *p
 	}

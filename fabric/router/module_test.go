@@ -21,8 +21,8 @@ func desired(t *testing.T, m *member) *fabric.Snapshot {
 		&fabric.Cluster{Header: fabric.Header{Name: fabric.ClusterName}, Config: fabric.Config{"core.bgp_asn": "65010"}},
 		&fabric.Network{Header: fabric.Header{Name: "br0"}, Type: fabric.NetworkBridge, Config: fabric.Config{
 			"ipv4.address": m.net4() + ".1/24", "ipv4.nat": "true", "ipv6.address": m.net6() + "::1/64"}},
-		&fabric.Peer{Header: fabric.Header{Name: "up4"}, Address: a("10.98.0.1"), ASN: 65001, HoldTime: 3},
-		&fabric.Peer{Header: fabric.Header{Name: "up6"}, Address: a("fd98::1"), ASN: 65001, HoldTime: 3},
+		&fabric.Peer{Header: fabric.Header{Name: "up4"}, Address: a("10.98.0.1"), ASN: 65001, HoldTime: 3, Export: "own"},
+		&fabric.Peer{Header: fabric.Header{Name: "up6"}, Address: a("fd98::1"), ASN: 65001, HoldTime: 3, Export: "own"},
 		&fabric.Anycast{Header: fabric.Header{Name: "web"}, Addresses: []netip.Prefix{netip.MustParsePrefix(anycast4), netip.MustParsePrefix(anycast6)}},
 		&fabric.Instance{Header: fabric.Header{Name: "web1"}, Type: "container", Member: "m1", Power: fabric.PowerRunning,
 			Config:  fabric.Config{"anycast": "web"},

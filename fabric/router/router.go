@@ -395,7 +395,7 @@ func (w *Worker) settle(now time.Time) {
 	var paths []gobgp.Path
 	for _, a := range w.routing.Announcements {
 		if w.failed[a.Prefix] == nil && answered(a, w.trackers) {
-			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers})
+			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers, Attributes: a.Attributes})
 		}
 	}
 	w.bfd.Apply(w.routing.Peers, w.begun)
@@ -403,7 +403,9 @@ func (w *Worker) settle(now time.Time) {
 	var open []fabric.RoutingPeer
 	open, w.held = admit(w.routing.Peers, states, w.begun, w.held, now)
 	// Only now that routes are there, and before any goes: nothing is promised that can't be kept.
-	w.speaker.Apply(gobgp.Config{Speaker: w.routing.Speaker, Peers: open, Paths: paths, Restarting: w.restarts})
+	w.speaker.Apply(gobgp.Config{
+		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.routing.Imports, Own: w.routing.Own, Restarting: w.restarts,
+	})
 	w.pruneErr = w.kernel.prune(want)
 	if len(w.failed) > 0 || w.pruneErr != nil {
 		w.reloadIn(retryAfter)

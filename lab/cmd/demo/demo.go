@@ -137,10 +137,10 @@ func (d *demo) define(ctx context.Context) error {
 		profile device add default root disk path=/ pool=local
 		profile device add default eth0 nic network=fabbr0
 		image import `+image+` --alias busybox
-		bgp peer add r1-v4 192.0.2.1 65000 --hold-time 3
-		bgp peer add r2-v4 192.0.2.2 65000 --hold-time 3
-		bgp peer add r1-v6 2001:db8:2::1 65000 --hold-time 3
-		bgp peer add r2-v6 2001:db8:2::2 65000 --hold-time 3
+		bgp peer add r1-v4 192.0.2.1 65000 --export own --hold-time 3
+		bgp peer add r2-v4 192.0.2.2 65000 --export own --hold-time 3
+		bgp peer add r1-v6 2001:db8:2::1 65000 --export own --hold-time 3
+		bgp peer add r2-v6 2001:db8:2::2 65000 --export own --hold-time 3
 		anycast create web `+service4+`/32 `+service6+`/128 --check http:80 --interval 500ms
 	`)
 }

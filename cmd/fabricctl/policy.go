@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"netfabric/fabric"
+	"netfabric/fabric/api"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) policyCommand() *cobra.Command {
+	return group("policy", "Manage BGP policies", a.policyCreate(), a.policyList(), a.policyShow(), a.policyEdit(), a.policyDelete())
+}
+
+func (a *app) policyCreate() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Create a BGP policy",
+		Long: `Create a BGP policy from YAML on stdin: rules, of which the first that matches a route decides. What no rule matches is rejected; without YAML
+there is no rule. Peers name the policy as --export (what they are told) or --import (what is taken from them).
+
+A rule has an action, accept or reject, and may have:
+  match   prefixes (PREFIX [ge LENGTH] [le LENGTH]), family (ipv4, ipv6)
+          for export: kinds (network, instance, anycast), owners (anycast/dns), labels (user.KEY=VALUE)
+          for import: communities, as_path (a regular expression; _ is a boundary), next_hops
+  set     add_communities, remove_communities (65000:1, 65000:1:2, no-export, graceful-shutdown, …), local_pref, med, prepend, next_hop`,
+		Example: `  fabricctl bgp policy create ix < ix.yaml
+
+  # ix.yaml: only anycast, a little less preferred
+  rules:
+  - {match: {kinds: [anycast]}, action: accept, set: {med: 100, add_communities: ["65000:100"]}}`,
+	}
+	description := cmd.Flags().String("description", "", "`TEXT` that describes it")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		post := api.BGPPoliciesPost{Name: args[0]}
+		post.Rules = []api.BGPPolicyRule{}
+		if terminal(a.in) == nil {
+			data, err := io.ReadAll(a.in)
+			if err != nil {
+				return fmt.Errorf("read the policy from stdin: %w", err)
+			}
+			if len(strings.TrimSpace(string(data))) > 0 {
+				if err := readYAML(data, &post.BGPPolicyPut); err != nil {
+					return fabric.Invalidf("bad-yaml", "the policy from stdin: %w", err)
+				}
+			}
+		}
+		if *description != "" {
+			post.Description = *description
+		}
+		if err := a.client().CreateBGPPolicy(cmd.Context(), post); err != nil {
+			return err
+		}
+		a.say("BGP policy %s created", post.Name)
+		return nil
+	}
+	return cmd
+}
+
+func (a *app) policyList() *cobra.Command {
+	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List BGP policies", Example: "  fabricctl bgp policy list"}
+	f := formatFlag(cmd, "table")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		all, err := a.client().GetBGPPolicies(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return list(a.out, *f, all, []column[api.BGPPolicy]{
+			{"NAME", func(p api.BGPPolicy) string { return p.Name }},
+			{"RULES", func(p api.BGPPolicy) string { return strconv.Itoa(len(p.Rules)) }},
+			{"BUILT IN", func(p api.BGPPolicy) string { return yesNo(p.Builtin) }},
+			{"USED BY", func(p api.BGPPolicy) string { return joined(p.UsedBy, last) }},
+			{"DESCRIPTION", func(p api.BGPPolicy) string { return p.Description }},
+		})
+	}
+	return cmd
+}
+
+func (a *app) policyShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show NAME", Short: "Show a BGP policy",
+		Example: "  fabricctl bgp policy show own", ValidArgsFunction: a.complete(policies),
+	}
+	f := formatFlag(cmd, "yaml")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, _, err := a.client().GetBGPPolicy(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return show(a.out, *f, p)
+	}
+	return cmd
+}
+
+func (a *app) policyEdit() *cobra.Command {
+	return &cobra.Command{
+		Use: "edit NAME", Short: "Edit a BGP policy as YAML",
+		Long:    "Edit a BGP policy as YAML; \"fabricctl bgp policy create --help\" tells what rules consist of.",
+		Example: "  fabricctl bgp policy edit ix\n  fabricctl bgp policy edit ix < ix.yaml", ValidArgsFunction: a.complete(policies),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client := a.client()
+			return edit(cmd.Context(), a, "BGP policy "+args[0], func(ctx context.Context) (api.BGPPolicyPut, string, error) {
+				p, etag, err := client.GetBGPPolicy(ctx, args[0])
+				if err != nil {
+					return api.BGPPolicyPut{}, "", err
+				}
+				return p.BGPPolicyPut, etag, nil
+			}, func(ctx context.Context, put api.BGPPolicyPut, etag string) error {
+				return client.UpdateBGPPolicy(ctx, args[0], put, etag)
+			})
+		},
+	}
+}
+
+func (a *app) policyDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete NAME...", Aliases: []string{"rm"}, Short: "Delete BGP policies that no peer uses",
+		Example: "  fabricctl bgp policy delete ix", ValidArgsFunction: a.completeAll(policies),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, name := range args {
+				if err := a.client().DeleteBGPPolicy(cmd.Context(), name); err != nil {
+					return err
+				}
+				a.say("BGP policy %s deleted", name)
+			}
+			return nil
+		},
+	}
+}
