@@ -7,11 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"netfabric/compute/busyboximage"
+	"netfabric/fabric"
 	"netfabric/lab"
 	"netfabric/lab/probe"
 )
@@ -43,6 +45,7 @@ func runDemo(ctx context.Context, out io.Writer, name, bin string) error {
 		{"define storage, a network, an image and two BGP peers, each in both families", d.define},
 		{"launch an anycast service with a copy on each member", d.launch},
 		{"wait until both routers have three next hops for it, in both families", d.wait(3)},
+		{"wait until every prefix has been announced to every peer", d.announced},
 	} {
 		if err := d.step(ctx, s.what, s.do); err != nil {
 			return err
@@ -178,6 +181,33 @@ func (d *demo) wait(want int) func(context.Context) error {
 			}
 		}
 		return nil
+	}
+}
+
+// announced waits until the cluster says that every peer of a family has been told of every prefix of it.
+func (d *demo) announced(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		text, err := d.on(ctx, "n1", "fabricctl", "route", "list", "--format", "json")
+		if err != nil {
+			return err
+		}
+		var routes []fabric.RouteState
+		if err := json.Unmarshal([]byte(text), &routes); err != nil {
+			return fmt.Errorf("read fabricctl route list: %w", err)
+		}
+		waits := slices.IndexFunc(routes, func(r fabric.RouteState) bool {
+			return !r.Up || len(r.Peers) == 0 || slices.ContainsFunc(r.Peers, func(p fabric.RoutePeer) bool { return !p.Announced })
+		})
+		if waits < 0 && len(routes) > 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not everything is announced after 30 s; see fabricctl route list: %w", ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 }
 
