@@ -47,6 +47,7 @@ var owners = map[string][]string{
 	"github.com/canonical/go-dqlite": {"cluster"},
 	"github.com/lxc/go-lxc":          {"compute/lxc"},
 	"github.com/lxc/incus":           {"fabric/api", "cmd/fabricctl"},
+	"github.com/prometheus":          {"fabric/api"},
 	"github.com/ovn-org/libovsdb":    {"ovn"},
 }
 

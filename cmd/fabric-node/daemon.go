@@ -80,6 +80,8 @@ func (d *daemon) build() error {
 		Dir: filepath.Join(d.dir, "instances"), Images: d.images, Pools: d.pools, Fetcher: fetcher{d}, Runtime: runtime, Log: d.log,
 	})
 	d.routing = router.NewModule(router.NewClient(d.routerSocket()))
+	metrics := api.NewMetrics()
+	d.routing.Observe(router.Observer{Applied: metrics.Applied, Restarted: metrics.WorkerRestarted})
 	d.server = api.NewServer(api.Options{
 		Store:     d.node.Store(),
 		Reports:   d.reports,
@@ -91,6 +93,7 @@ func (d *daemon) build() error {
 		Remote:    d.remote,
 		Routing:   func() *fabric.RoutingState { return d.facts().Routing },
 		Glass:     d.routing.Routes,
+		Metrics:   metrics,
 		Events:    d.events,
 		Version:   version,
 		Log:       d.log,

@@ -62,6 +62,7 @@ type Options struct {
 	Remote    func(member string) (*Client, error)                                   // a client that another member trusts
 	Routing   func() *fabric.RoutingState                                            // what this member's routing worker says; nil where it is not known
 	Glass     func(ctx context.Context, q fabric.BGPQuery) (fabric.BGPRoutes, error) // asks this member's routing worker; nil: there is none
+	Metrics   *Metrics                                                               // nil: the server makes its own
 	Events    *Hub                                                                   // nil: the server makes its own
 	Version   string
 	Log       *slog.Logger
@@ -71,6 +72,7 @@ type Options struct {
 type Server struct {
 	Options
 	handler    http.Handler
+	scrape     http.Handler
 	spec       []byte // openapi.json
 	operations *operations
 	cache      instanceCache
@@ -87,6 +89,9 @@ func NewServer(o Options) *Server {
 	if o.Events == nil {
 		o.Events = NewHub()
 	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics()
+	}
 	if o.Changed == nil {
 		o.Changed = func() <-chan struct{} { return nil }
 	}
@@ -95,6 +100,7 @@ func NewServer(o Options) *Server {
 	s.operations = newOperations(s.ctx, o.Events)
 	s.spec = openAPI(routes, o.Version)
 	s.handler = s.mux(routes)
+	s.scrape = s.scraper()
 	go func() {
 		defer close(s.watching)
 		s.watch(s.ctx)
@@ -216,7 +222,10 @@ func withAliases(p string) []string {
 	return []string{p}
 }
 
-func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, methods map[string]route) {
+func (s *Server) dispatch(raw http.ResponseWriter, r *http.Request, methods map[string]route) {
+	w, began := &answer{ResponseWriter: raw}, time.Now()
+	var rt route
+	defer func() { s.Metrics.request(r.Method, rt.path, w, time.Since(began)) }()
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
 			panic(p) // cuts the connection
@@ -229,8 +238,8 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, methods map[st
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
-	rt, ok := methods[method]
-	if !ok {
+	var ok bool
+	if rt, ok = methods[method]; !ok {
 		allowed := make([]string, 0, len(methods))
 		for m := range methods {
 			allowed = append(allowed, m)
@@ -241,7 +250,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, methods map[st
 			"%s of %s is not possible", r.Method, r.URL.Path).WithFix("use %s", strings.Join(allowed, ", ")))
 		return
 	}
-	req := s.newRequest(w, r)
+	req := s.newRequest(raw, r)
 	req.trusted = s.isTrusted(r, req.snap)
 	if err := req.admit(rt.access); err != nil {
 		writeError(w, err)
@@ -253,6 +262,11 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, methods map[st
 			s.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 		}
 		writeError(w, err)
+		return
+	}
+	if rep.stream != nil { // what takes over the connection needs the writer itself
+		w.streamed = true
+		rep.stream(raw)
 		return
 	}
 	rep.write(w, r)

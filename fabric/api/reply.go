@@ -28,10 +28,6 @@ const (
 )
 
 func (p reply) write(w http.ResponseWriter, r *http.Request) {
-	if p.stream != nil {
-		p.stream(w)
-		return
-	}
 	if p.op != nil || p.shown != nil {
 		p.writeOperation(w)
 		return

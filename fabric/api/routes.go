@@ -16,6 +16,7 @@ var routes = []route{
 	{"GET", "/1.0", anyone, (*Server).getServer, nil, incusapi.Server{}, "Show the server, its environment and its config"},
 	{"PUT", "/1.0", trusted, (*Server).putServer, incusapi.ServerPut{}, nil, "Replace the config of cluster and member"},
 	{"PATCH", "/1.0", trusted, (*Server).putServer, incusapi.ServerPut{}, nil, "Change config keys of cluster and member"},
+	{"GET", "/1.0/metrics", early, (*Server).getMetrics, nil, nil, "Tell how this member is, for Prometheus (not in an envelope)"},
 	{"GET", "/1.0/events", early, (*Server).getEvents, nil, nil, "Listen to events over a websocket"},
 
 	{"GET", "/1.0/operations", early, (*Server).getOperations, nil, map[string][]incusapi.Operation{}, "List the operations of this member by status"},

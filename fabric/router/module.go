@@ -18,8 +18,9 @@ import (
 
 // Module tells the routing worker of this member what to do, and reports what has become of it.
 type Module struct {
-	client *Client
-	wake   chan struct{}
+	client   *Client
+	wake     chan struct{}
+	observer Observer
 
 	mu    sync.Mutex
 	moved bool // the worker's state is not the one that is known
@@ -86,13 +87,14 @@ func (m *Module) signal() {
 func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
+	began := time.Now()
 	plan, ready := bgp.Make(v)
 	err := m.learn(ctx)
 	if err == nil && ready {
 		err = m.send(ctx, fabric.Routing{
 			Member: v.Member, Revision: v.Desired.Revision,
 			Speaker: plan.Speaker, Peers: plan.Peers, Announcements: plan.Announcements, Imports: plan.Imports, Own: plan.Own,
-		})
+		}, began)
 	}
 	switch {
 	case fabric.ReasonOf(err) != fabric.ReasonWorkerDown:
@@ -142,13 +144,16 @@ func (m *Module) learn(ctx context.Context) error {
 
 func (m *Module) know(state fabric.RoutingState) {
 	if state.Worker.PID != m.worker.PID || !state.Worker.Started.Equal(m.worker.Started) {
+		if m.worker.PID != 0 {
+			m.observer.restarted()
+		}
 		m.sent = nil // another worker: whether its value from disk is ours is not known
 	}
 	m.worker, m.state = state.Worker, &state
 }
 
 // send gives the worker a value that it does not have.
-func (m *Module) send(ctx context.Context, r fabric.Routing) error {
+func (m *Module) send(ctx context.Context, r fabric.Routing, planned time.Time) error {
 	same := r
 	same.Revision = 0
 	value, err := json.Marshal(same)
@@ -162,6 +167,7 @@ func (m *Module) send(ctx context.Context, r fabric.Routing) error {
 	if err != nil {
 		return err
 	}
+	m.observer.applied(planned)
 	m.know(state)
 	m.sent = value
 	return nil

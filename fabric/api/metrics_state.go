@@ -1,0 +1,147 @@
+package api
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"netfabric/fabric"
+)
+
+// maxRouteSeries is the number of prefixes over which single ones get no series.
+const maxRouteSeries = 10000
+
+// stateCollector tells how this member is, as it knows at the time of the scrape. It asks nobody: neither worker nor database nor other members.
+type stateCollector struct{ *Server }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("fabric_"+name, help, labels, nil)
+}
+
+var (
+	descInfo       = desc("build_info", "Always 1; which version runs.", "version", "member")
+	descSession    = desc("bgp_session_up", "1 while the session of this member with the peer is established.", "member", "peer")
+	descSent       = desc("bgp_prefixes_sent", "Prefixes that this member announces to the peer.", "member", "peer")
+	descReceived   = desc("bgp_prefixes_received", "Prefixes that the peer announces to this member.", "member", "peer")
+	descFlaps      = desc("bgp_session_flaps_total", "Times the established session was lost since the worker started.", "member", "peer")
+	descCopy       = desc("anycast_copy_healthy", "1 while the copy on this member is healthy for all addresses of the service.", "service", "instance")
+	descRoute      = desc("route_announced", "1 while at least one peer of this member has been told of the prefix. Left out with more than 10000 prefixes.", "prefix", "kind", "owner")
+	descRoutes     = desc("routes", "Prefixes that this member could announce, by kind, and whether a peer has been told.", "kind", "announced")
+	descWorker     = desc("routing_worker_up", "1 while the routing worker answers.")
+	descWorkerAt   = desc("routing_worker_start_time_seconds", "Unix time at which the routing worker started.")
+	descRevision   = desc("database_revision", "Revision of the newest state that this member knows.")
+	descQuorum     = desc("database_quorum", "1 while writes can be made, as far as this member knows.")
+	descLeader     = desc("database_leader", "1 while this member leads the database.")
+	descOnline     = desc("cluster_member_online", "1 while this member has signs of life of the member.", "member")
+	descInstances  = desc("instances", "Instances of this member by status.", "status")
+	descModule     = desc("module_ok", "1 while the reconciler works without error.", "module")
+	descObjects    = desc("objects", "Objects in the database by kind.", "kind")
+	allStateDescs  = []*prometheus.Desc{descInfo, descSession, descSent, descReceived, descFlaps, descCopy, descRoute, descRoutes, descWorker, descWorkerAt, descRevision, descQuorum, descLeader, descOnline, descInstances, descModule, descObjects}
+	instanceStates = []fabric.InstanceStatus{fabric.InstanceRunning, fabric.InstanceStopped, fabric.InstanceStarting, fabric.InstanceStopping, fabric.InstanceError}
+)
+
+// Describe implements prometheus.Collector.
+func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range allStateDescs {
+		ch <- d
+	}
+}
+
+// gauges sends values to a scrape.
+type gauges chan<- prometheus.Metric
+
+func (g gauges) set(d *prometheus.Desc, v float64, labels ...string) {
+	g <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (g gauges) flag(d *prometheus.Desc, v bool, labels ...string) {
+	if v {
+		g.set(d, 1, labels...)
+	} else {
+		g.set(d, 0, labels...)
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
+	g := gauges(ch)
+	status, snap, reports := c.Cluster.Status(), c.Store.Snapshot(), c.Reports()
+	self := status.Self
+	g.set(descInfo, 1, c.Version, self)
+	g.set(descRevision, float64(snap.Revision))
+	g.flag(descQuorum, status.Quorum)
+	g.flag(descLeader, self != "" && status.Leader == self)
+	for _, m := range status.Members {
+		g.flag(descOnline, m.Online, m.Name)
+	}
+	for _, kind := range fabric.Kinds() {
+		g.set(descObjects, float64(snap.Len(kind)), string(kind))
+	}
+	c.instances(g, snap, reports, self)
+	up := false
+	for _, m := range reports.Of(fabric.Key{Kind: fabric.KindMember, Name: self}) {
+		if m.Type == fabric.ConditionModule && m.Member == self {
+			g.flag(descModule, m.OK, m.Detail)
+			up = up || m.Detail == "routing" && m.Reason != fabric.ReasonWorkerDown
+		}
+	}
+	state := c.Routing()
+	g.flag(descWorker, up && state != nil)
+	if state != nil {
+		c.sessions(g, state, self)
+		c.routes(g, state)
+	}
+}
+
+func (c *stateCollector) instances(g gauges, snap *fabric.Snapshot, reports *fabric.Reports, self string) {
+	count := map[fabric.InstanceStatus]int{}
+	for _, i := range snap.Instances() {
+		if i.Member == self {
+			if s := instanceState(reports, i).Status; s != "" {
+				count[s]++
+			}
+		}
+	}
+	for _, s := range instanceStates {
+		g.set(descInstances, float64(count[s]), string(s))
+	}
+}
+
+func (c *stateCollector) sessions(g gauges, state *fabric.RoutingState, self string) {
+	g.set(descWorkerAt, float64(state.Worker.Started.UnixMilli())/1000)
+	for _, p := range state.Peers {
+		g.flag(descSession, p.Established(), self, p.Name)
+		g.set(descSent, float64(p.Sent), self, p.Name)
+		g.set(descReceived, float64(p.Received), self, p.Name)
+		g <- prometheus.MustNewConstMetric(descFlaps, prometheus.CounterValue, float64(p.Flaps), self, p.Name)
+	}
+}
+
+func (c *stateCollector) routes(g gauges, state *fabric.RoutingState) {
+	type group struct{ kind, announced string }
+	type copyOf struct{ service, instance string }
+	groups, copies := map[group]int{}, map[copyOf]bool{}
+	single := len(state.Routes) <= maxRouteSeries
+	for _, r := range state.Routes {
+		told := false
+		for _, p := range r.Peers {
+			told = told || p.Announced
+		}
+		if single {
+			g.flag(descRoute, told, r.Prefix.String(), string(r.Kind), r.Owner.String())
+		}
+		groups[group{string(r.Kind), map[bool]string{true: "yes", false: "no"}[told]}]++
+		if r.Kind != fabric.AnnounceAnycast {
+			continue
+		}
+		for _, x := range r.Copies {
+			key := copyOf{r.Owner.Name, x.Instance}
+			before, known := copies[key]
+			copies[key] = x.Healthy && (before || !known)
+		}
+	}
+	for key, n := range groups {
+		g.set(descRoutes, float64(n), key.kind, key.announced)
+	}
+	for key, healthy := range copies {
+		g.flag(descCopy, healthy, key.service, key.instance)
+	}
+}
