@@ -19,6 +19,7 @@ const (
 	ConditionInstance ConditionType = "Instance" // how an instance is; Data is an InstanceState
 	ConditionSession  ConditionType = "Session"  // how the session with a BGP peer is; Data is a PeerState
 	ConditionRoutes   ConditionType = "Routes"   // what is announced for an owner; Data is a []RouteState
+	ConditionGateway  ConditionType = "Gateway"  // how a gateway is on the member; Data is a GatewayState
 	ConditionModule   ConditionType = "Module"   // of a member: one of its reconcilers fails; see Condition.Detail
 )
 

@@ -26,6 +26,7 @@ const (
 	KindPeer        Kind = "peer"
 	KindAnycast     Kind = "anycast"
 	KindPolicy      Kind = "policy"
+	KindGateway     Kind = "gateway"
 )
 
 // Key identifies an object for as long as it exists.

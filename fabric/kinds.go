@@ -23,6 +23,7 @@ var kinds = []kindInfo{
 	{KindPeer, func() Object { return new(Peer) }},
 	{KindAnycast, func() Object { return new(Anycast) }},
 	{KindPolicy, func() Object { return new(Policy) }},
+	{KindGateway, func() Object { return new(Gateway) }},
 }
 
 // Kinds lists all kinds.

@@ -175,6 +175,12 @@ func (s *Snapshot) Policy(name string) (*Policy, bool) {
 // Policies lists the BGP policies, without the built-in ones.
 func (s *Snapshot) Policies() []*Policy { return all[*Policy](s, KindPolicy) }
 
+// Gateway finds a gateway.
+func (s *Snapshot) Gateway(name string) (*Gateway, bool) { return get[*Gateway](s, KindGateway, name) }
+
+// Gateways lists the gateways.
+func (s *Snapshot) Gateways() []*Gateway { return all[*Gateway](s, KindGateway) }
+
 func get[T Object](s *Snapshot, kind Kind, name string) (T, bool) {
 	o, ok := s.objects[kind][name].(T)
 	return o, ok

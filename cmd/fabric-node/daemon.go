@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,7 +78,8 @@ func (d *daemon) build() error {
 	d.compute = compute.NewModule(compute.Options{
 		Dir: filepath.Join(d.dir, "instances"), Images: d.images, Pools: d.pools, Fetcher: fetcher{d}, Runtime: runtime, Log: d.log,
 	})
-	d.routing = router.NewModule(router.NewClient(d.routerSocket()))
+	client := router.NewClient(d.routerSocket())
+	d.routing = router.NewModule(client)
 	metrics := api.NewMetrics()
 	d.routing.Observe(router.Observer{Applied: metrics.Applied, Restarted: metrics.WorkerRestarted})
 	d.server = api.NewServer(api.Options{
@@ -94,6 +94,7 @@ func (d *daemon) build() error {
 		Routing:   func() *fabric.RoutingState { return d.facts().Routing },
 		Glass:     d.routing.Routes,
 		Metrics:   metrics,
+		Handover:  client.Handover,
 		Events:    d.events,
 		Version:   version,
 		Log:       d.log,
@@ -222,7 +223,6 @@ func (d *daemon) reconcile(ctx context.Context) {
 			Store:   store,
 			Modules: []fabric.Module{d.pools, d.bridges, d.compute, d.routing},
 			Saved:   d.saved(),
-			Offline: d.offline,
 			Log:     d.log,
 		})
 		d.agent.Store(a)
@@ -236,18 +236,6 @@ func (d *daemon) reconcile(ctx context.Context) {
 		leave()
 		running.Wait()
 	}
-}
-
-// offline lists the members that show no sign of life.
-func (d *daemon) offline() []string {
-	var names []string
-	for _, m := range d.node.Status().Members {
-		if !m.Online {
-			names = append(names, m.Name)
-		}
-	}
-	slices.Sort(names)
-	return names
 }
 
 func (d *daemon) reports() *fabric.Reports {

@@ -62,6 +62,14 @@ func main() {
 		fmt.Println("fabric-router", version)
 		return
 	}
+	if flag.Arg(0) == "vrrp" && flag.NArg() == 1 { // started by the worker itself
+		level := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})
+		if err := runGateways(slog.New(level), *socket); err != nil {
+			slog.New(level).Error("fabric-router vrrp ends", "error", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "fabric-router: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
@@ -95,4 +103,15 @@ func run(log *slog.Logger, socket, state string) error {
 	defer stop()
 	log.Info("fabric-router starts", "version", version, "socket", socket, "state", state)
 	return worker.Run(ctx, polite.Done())
+}
+
+// runGateways is the process of the gateways: it outlives the worker, and hands over when it is told to end.
+func runGateways(log *slog.Logger, socket string) error {
+	listener, err := router.Listen(socket)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	return router.ServeGateways(ctx, log, listener)
 }

@@ -86,7 +86,7 @@ Commands are those of lxc where lxc has a word for the thing.`,
 	for id, commands := range map[string][]*cobra.Command{
 		"instances": {a.launchCommand(), a.initCommand(), a.listCommand(), a.infoCommand(), a.startCommand(), a.stopCommand(), a.restartCommand(), a.deleteCommand(), a.execCommand()},
 		"resources": {a.imageCommand(), a.networkCommand(), a.storageCommand(), a.profileCommand()},
-		"routing":   {a.bgpCommand(), a.anycastCommand(), a.routeCommand()},
+		"routing":   {a.bgpCommand(), a.anycastCommand(), a.gatewayCommand(), a.routeCommand()},
 		"cluster":   {a.clusterCommand(), a.configCommand(), a.operationCommand(), a.monitorCommand(), a.queryCommand()},
 		"":          {a.versionCommand()},
 	} {

@@ -118,6 +118,10 @@ func anycasts(ctx context.Context, c *api.Client) ([]string, error) {
 	return collection("/1.0/anycast")(ctx, c)
 }
 
+func gateways(ctx context.Context, c *api.Client) ([]string, error) {
+	return collection("/1.0/gateways")(ctx, c)
+}
+
 func certificates(ctx context.Context, c *api.Client) ([]string, error) {
 	return collection("/1.0/certificates")(ctx, c)
 }

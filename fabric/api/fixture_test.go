@@ -140,6 +140,9 @@ func newMember(t testing.TB, f *fixture, name string) *member {
 			o := f.members[other]
 			return NewTLSClient(o.https.Listener.Addr().String(), &m.certificate, fabric.Fingerprint(o.pem)), nil
 		},
+		Handover: func(_ context.Context, gateway, member string) error {
+			return fabric.Conflictf("not-active", "gateway %q is not Active on %s", gateway, name)
+		},
 		Routing: func() *fabric.RoutingState { return &fabric.RoutingState{Worker: fabric.WorkerState{PID: 42}} },
 	})
 	m.socket = filepath.Join(t.TempDir(), "unix.socket")

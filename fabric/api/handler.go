@@ -63,6 +63,7 @@ type Options struct {
 	Routing   func() *fabric.RoutingState                                            // what this member's routing worker says; nil where it is not known
 	Glass     func(ctx context.Context, q fabric.BGPQuery) (fabric.BGPRoutes, error) // asks this member's routing worker; nil: there is none
 	Metrics   *Metrics                                                               // nil: the server makes its own
+	Handover  func(ctx context.Context, gateway, member string) error                // moves a gateway that is Active here; reason "not-active" where it is not
 	Events    *Hub                                                                   // nil: the server makes its own
 	Version   string
 	Log       *slog.Logger

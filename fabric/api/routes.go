@@ -120,6 +120,15 @@ var routes = []route{
 	{"PATCH", "/1.0/anycast/{name}", trusted, (*Server).putAnycast, AnycastPut{}, nil, "Change an anycast service"},
 	{"DELETE", "/1.0/anycast/{name}", trusted, (*Server).deleteAnycast, nil, nil, "Delete an anycast service"},
 
+	{"GET", "/1.0/gateways", trusted, (*Server).getGateways, nil, []Gateway{}, "List the gateways and how they are on their members"},
+	{"POST", "/1.0/gateways", trusted, (*Server).postGateways, GatewaysPost{}, nil, "Create a gateway"},
+	{"GET", "/1.0/gateways/{name}", trusted, (*Server).getGateway, nil, Gateway{}, "Show a gateway and how it is on its members"},
+	{"PUT", "/1.0/gateways/{name}", trusted, (*Server).putGateway, GatewayPut{}, nil, "Replace a gateway"},
+	{"PATCH", "/1.0/gateways/{name}", trusted, (*Server).putGateway, GatewayPut{}, nil, "Change a gateway"},
+	{"DELETE", "/1.0/gateways/{name}", trusted, (*Server).deleteGateway, nil, nil, "Delete a gateway"},
+	{"POST", "/1.0/gateways/{name}/move", trusted, (*Server).postGatewayMove, GatewayMove{}, GatewayMoved{}, "Move a gateway to another member without loss"},
+	{"POST", "/1.0/gateways/{name}/handover", trusted, (*Server).postGatewayHandover, GatewayMove{}, nil, "Have this member hand over a gateway without loss"},
+
 	{"GET", "/1.0/routes/explain", trusted, (*Server).explainRoute, nil, explain.Answer{}, "Explain what is announced for an address or prefix (prefix), and what is in the way"},
 	{"GET", "/1.0/routes/reasons", trusted, (*Server).getReasons, nil, []fabric.ReasonText{}, "List the reasons why a prefix may not be announced: cause and what to do"},
 	{"GET", "/1.0/routes", trusted, (*Server).getRoutes, nil, []Route{}, "List the prefixes of all members: what is announced, to whom, and why not"},

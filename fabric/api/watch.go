@@ -74,6 +74,7 @@ var lifecycleNames = map[fabric.Kind][2]string{
 	fabric.KindPeer:        {"bgp-peer", "/1.0/bgp/peers/"},
 	fabric.KindAnycast:     {"anycast", "/1.0/anycast/"},
 	fabric.KindPolicy:      {"bgp-policy", "/1.0/bgp/policies/"},
+	fabric.KindGateway:     {"gateway", "/1.0/gateways/"},
 }
 
 // lifecycle is what happened to objects, in the order of the kinds.
@@ -151,9 +152,11 @@ func deleted(k fabric.Kind) string {
 
 // RoutingEvent is the metadata of events of type "routing".
 type RoutingEvent struct {
-	Action   string       `json:"action"` // session-up, session-down, prefix-announced, prefix-withdrawn, copy-healthy, copy-unhealthy
+	Action   string       `json:"action"` // gateway-STATE, session-up, session-down, prefix-announced, prefix-withdrawn, copy-healthy, copy-unhealthy
 	Member   string       `json:"member"`
 	Peer     string       `json:"peer,omitempty"`
+	Gateway  string       `json:"gateway,omitempty"`
+	Family   string       `json:"family,omitempty"` // of the gateway: ipv4, ipv6
 	Prefix   netip.Prefix `json:"prefix,omitzero"`
 	Owner    string       `json:"owner,omitempty"` // kind/name of the object because of which the prefix is announced
 	Instance string       `json:"instance,omitempty"`
@@ -180,12 +183,13 @@ func routing(last, now *fabric.Reports) []RoutingEvent {
 		}
 	}
 	events = append(events, routeEvents(routeStates(last), routeStates(now))...)
+	events = append(events, gatewayEvents(gatewayStates(last), gatewayStates(now))...)
 	slices.SortFunc(events, func(a, b RoutingEvent) int { return compareText(a, b) })
 	return events
 }
 
 func compareText(a, b RoutingEvent) int {
-	x, y := fmt.Sprint(a.Member, a.Peer, a.Prefix, a.Instance, a.Action), fmt.Sprint(b.Member, b.Peer, b.Prefix, b.Instance, b.Action)
+	x, y := fmt.Sprint(a.Member, a.Peer, a.Gateway, a.Family, a.Prefix, a.Instance, a.Action), fmt.Sprint(b.Member, b.Peer, b.Gateway, b.Family, b.Prefix, b.Instance, b.Action)
 	if x < y {
 		return -1
 	} else if x > y {

@@ -8,19 +8,21 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 
 	"netfabric/fabric"
 )
 
 // Client talks to a worker over its socket.
 type Client struct {
+	what   string // who answers, in errors
 	socket string
 	http   http.Client
 }
 
 // NewClient makes a client of the worker at a socket. It connects with the first call, and anew whenever it must.
 func NewClient(socket string) *Client {
-	return &Client{socket: socket, http: http.Client{Transport: &http.Transport{
+	return &Client{what: "routing worker", socket: socket, http: http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", socket)
@@ -40,6 +42,15 @@ func (c *Client) Set(ctx context.Context, r fabric.Routing) (state fabric.Routin
 // State is the state of the worker.
 func (c *Client) State(ctx context.Context) (state fabric.RoutingState, err error) {
 	return state, c.call(ctx, http.MethodGet, "/state", nil, &state)
+}
+
+// Handover moves a gateway that is Active here to another member without loss. Errors have the reasons of vrrp.Manager.Handover, and "no-member".
+func (c *Client) Handover(ctx context.Context, gateway, member string) error {
+	body, err := json.Marshal(handover{Member: member})
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPost, "/gateways/"+url.PathEscape(gateway)+"/handover", body, nil)
 }
 
 // Healthy is nil when the worker works.
@@ -98,9 +109,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (*htt
 	if err := json.NewDecoder(response.Body).Decode(&p); err != nil {
 		return nil, c.unavailable(fmt.Errorf("%s %s: %s", method, path, response.Status))
 	}
-	return nil, fabric.Errorf(p.Code, p.Reason, "routing worker: %s", p.Message)
+	return nil, fabric.Errorf(p.Code, p.Reason, "%s: %s", c.what, p.Message)
 }
 
 func (c *Client) unavailable(err error) error {
-	return fabric.Errorf(fabric.CodeUnavailable, fabric.ReasonWorkerDown, "routing worker at %s does not answer: %w", c.socket, err)
+	return fabric.Errorf(fabric.CodeUnavailable, fabric.ReasonWorkerDown, "%s at %s does not answer: %w", c.what, c.socket, err)
 }

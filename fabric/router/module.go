@@ -14,6 +14,7 @@ import (
 
 	"netfabric/bgp"
 	"netfabric/fabric"
+	"netfabric/vrrp"
 )
 
 // Module tells the routing worker of this member what to do, and reports what has become of it.
@@ -31,6 +32,7 @@ type Module struct {
 	state    *fabric.RoutingState
 	lost     time.Time // since when the worker has not answered; zero while it does
 	counters map[string]fabric.PeerState
+	gateways map[string]fabric.GatewayState // as last told
 	counted  time.Time
 }
 
@@ -94,6 +96,7 @@ func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, e
 		err = m.send(ctx, fabric.Routing{
 			Member: v.Member, Revision: v.Desired.Revision,
 			Speaker: plan.Speaker, Peers: plan.Peers, Announcements: plan.Announcements, Imports: plan.Imports, Own: plan.Own,
+			Gateways: vrrp.Plan(v),
 		}, began)
 	}
 	switch {
@@ -202,6 +205,7 @@ func (m *Module) steady(now time.Time) (state *fabric.RoutingState, again time.D
 		}
 		next[p.Name] = *p
 	}
+	s.Gateways, m.gateways = steadyGateways(s.Gateways, m.gateways, count)
 	if count {
 		m.counted = now
 	}
@@ -230,6 +234,7 @@ func conditions(v fabric.View, plan bgp.Plan, state *fabric.RoutingState, down s
 			all = append(all, sessionCondition(v, p, sessions, down))
 		}
 	}
+	all = append(all, gatewayConditions(v, state, down)...)
 	owners := slices.SortedFunc(maps.Keys(routes), func(a, b fabric.Key) int { return cmp.Compare(a.String(), b.String()) })
 	for _, owner := range owners {
 		if c, ok := routesCondition(v, owner, routes[owner], down); ok {
@@ -241,7 +246,7 @@ func conditions(v fabric.View, plan bgp.Plan, state *fabric.RoutingState, down s
 
 // before is what was said before this program was started: it stands until there is something better to say.
 func before(v fabric.View) []fabric.Condition {
-	return slices.DeleteFunc(slices.Concat(v.Reports.All(fabric.ConditionSession), v.Reports.All(fabric.ConditionRoutes)),
+	return slices.DeleteFunc(slices.Concat(v.Reports.All(fabric.ConditionSession), v.Reports.All(fabric.ConditionRoutes), v.Reports.All(fabric.ConditionGateway)),
 		func(c fabric.Condition) bool { return c.Member != v.Member })
 }
 

@@ -40,22 +40,18 @@ type Worker struct {
 	restarts  bool // kernel routes of an earlier run have forwarded until now
 	processes map[fabric.Process]*watched
 	trackers  map[copyKey]*tracker
-	dampings  map[dampKey]*damping
 	verdicts  map[copyKey]verdict    // of an earlier run
 	failed    map[netip.Prefix]error // kernel routes that can't be made
 	pruneErr  error
 	keepErr   error     // the value is not on disk
 	dirty     bool      // something happened that what is done does not reflect yet
 	reload    time.Time // when to look at what routes the kernel has
-	tell      time.Time // when to tell of results of checks that changed no verdict; zero: there are none
-	told      time.Time // when that was done last
 
 	setting sync.Mutex // of Set
 	looking sync.Mutex // of Routes
 
-	mu      sync.Mutex
-	change  uint64
-	waiting chan struct{} // closed at the next change
+	changes  changes // of the state
+	gateways *gateways
 }
 
 // watched is a process that copies depend on.
@@ -72,10 +68,14 @@ func New(log *slog.Logger, state string, bfd func() *exec.Cmd) (*Worker, error) 
 	}
 	w := &Worker{
 		log: log, disk: d, started: time.Now().UTC().Truncate(time.Millisecond),
-		calls: make(chan func(), 256), over: make(chan struct{}), waiting: make(chan struct{}),
-		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, verdicts: map[copyKey]verdict{},
+		calls: make(chan func(), 256), over: make(chan struct{}),
+		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, verdicts: map[copyKey]verdict{},
 	}
-	w.speaker = gobgp.New(log, func() { w.post(w.sessionsChanged) })
+	w.gateways = newGateways(log, state, w.bump)
+	w.speaker = gobgp.New(log, func() {
+		w.gateways.poke()
+		w.post(w.sessionsChanged)
+	})
 	w.bfd = newDetectors(log, state, bfd)
 	w.bfd.failed = w.speaker.Fail
 	w.bfd.changed = func() { w.post(func() { w.dirty = true; w.bump() }) }
@@ -86,7 +86,6 @@ func New(log *slog.Logger, state string, bfd func() *exec.Cmd) (*Worker, error) 
 const (
 	reloadAfter = 20 * time.Millisecond // a sign that one of our routes was removed
 	retryAfter  = time.Second           // routes that could not be made
-	tellEvery   = 5 * time.Second       // results of checks, which may change with each of them
 	reloadEvery = 30 * time.Second      // without a sign: IPv4 routes vanish with the carrier of their interface without a word
 )
 
@@ -106,6 +105,7 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 			return nil
 		case <-polite:
 			bound, cancel := context.WithTimeout(ctx, 3*time.Second)
+			w.gateways.leave(bound) // while BGP still brings the routes
 			w.speaker.Stop(bound)
 			w.bfd.Stop(bound)
 			cancel()
@@ -130,16 +130,24 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 // begin finds out what there is and takes up the value of the earlier run.
 func (w *Worker) begin(ctx context.Context) (err error) {
 	look := func() { w.post(func() { w.reloadIn(0) }) }
-	if w.links, err = watchLinks(ctx, w.log, func() { w.post(w.linksChanged) }); err != nil {
+	w.links, err = watchLinks(ctx, w.log, func() {
+		w.gateways.poke()
+		w.post(w.linksChanged)
+	})
+	if err != nil {
 		return fmt.Errorf("follow interfaces: %w", err)
 	}
 	w.kernel = &kernel{links: w.links}
 	if err := w.kernel.load(); err != nil {
 		return err
 	}
-	go watchRoutes(ctx, w.log, func(e routeEvent) { w.post(func() { w.routeChanged(e) }) }, look)
+	go watchRoutes(ctx, w.log, func(e routeEvent) {
+		w.gateways.routeChanged(e.prefix)
+		w.post(func() { w.routeChanged(e) })
+	}, look)
 	go w.speaker.Run(ctx)
 	go w.bfd.Run(ctx)
+	go w.gateways.run(ctx, tracked{sessions: func() []fabric.PeerState { return w.speaker.State().Peers }, links: w.links})
 	value, same, err := w.disk.routing()
 	if err != nil {
 		w.log.Error("the value of the earlier run is lost", "error", err)
@@ -218,27 +226,22 @@ func (w *Worker) Set(ctx context.Context, r fabric.Routing) error {
 // take takes over a value: what watches copies is there afterwards for exactly those of the value.
 func (w *Worker) take(r fabric.Routing) {
 	w.routing, w.set, w.taken, w.dirty = r, true, true, true
+	w.gateways.set(r.Gateways)
 	needed := map[fabric.Process]bool{}
-	trackers, dampings := map[copyKey]*tracker{}, map[dampKey]*damping{}
+	trackers := map[copyKey]*tracker{}
 	for _, a := range r.Announcements {
 		for _, c := range a.Copies {
 			key := keyOf(a.Prefix, c)
 			t, ok := w.trackers[key]
 			if !ok {
-				t = newTracker(c, w.damping(dampKey{a.Prefix, c.Instance, c.Device}), w.verdicts[key], time.Now())
+				t = newTracker(c, w.verdicts[key], time.Now())
 			}
 			t.follow(c, time.Now())
 			trackers[key] = t
-			dampings[dampKey{a.Prefix, c.Instance, c.Device}] = t.damping
 			needed[c.Process] = true
 		}
 	}
-	for key, d := range w.dampings {
-		if !d.Forgotten(time.Now()) {
-			dampings[key] = d // its next life inherits it
-		}
-	}
-	w.trackers, w.dampings = trackers, dampings
+	w.trackers = trackers
 	w.verdicts = nil
 	for p, x := range w.processes {
 		if !needed[p] {
@@ -253,16 +256,6 @@ func (w *Worker) take(r fabric.Routing) {
 			w.processes[p] = w.watch(p)
 		}
 	}
-}
-
-// damping is what is remembered of a copy's flaps.
-func (w *Worker) damping(key dampKey) *damping {
-	if d := w.dampings[key]; d != nil {
-		return d
-	}
-	d := &damping{}
-	w.dampings[key] = d
-	return d
 }
 
 // watch takes hold of a process and learns of its end.
@@ -326,25 +319,12 @@ func (w *Worker) step(now time.Time) time.Time {
 			w.dirty = true
 		}
 	}
-	for _, t := range w.trackers {
-		w.dirty = w.dirty || !t.due.IsZero() && !now.Before(t.due)
-	}
 	if w.dirty && w.set {
 		w.dirty = false
 		w.settle(now)
 	}
 	next := w.reload
-	if !w.tell.IsZero() && !now.Before(w.tell) {
-		w.tell, w.told = time.Time{}, now
-		w.bump()
-	}
-	if !w.tell.IsZero() && w.tell.Before(next) {
-		next = w.tell
-	}
 	for key, t := range w.trackers {
-		if !t.due.IsZero() && t.due.Before(next) {
-			next = t.due
-		}
 		if at, ok := w.check(key, t, now); ok && at.Before(next) {
 			next = at
 		}
@@ -368,13 +348,9 @@ func (w *Worker) check(key copyKey, t *tracker, now time.Time) (time.Time, bool)
 		failure := runCheck(p.handle.ns, h.check, key.prefix.Addr())
 		w.post(func() {
 			before, beforeMessage := h.Verdict()
-			words := h.Words()
 			h.Result(failure)
 			if after, message := h.Verdict(); after != before || message != beforeMessage {
 				w.dirty = true
-			}
-			if h.Words() != words && w.tell.IsZero() {
-				w.tell = w.told.Add(tellEvery)
 			}
 		})
 	}()
@@ -418,24 +394,14 @@ func (w *Worker) settle(now time.Time) {
 
 // answered tells whether somebody answers for a prefix.
 func answered(a fabric.Announcement, trackers map[copyKey]*tracker) bool {
-	return len(a.Copies) == 0 || len(used(a, trackers)) > 0
+	return len(a.Copies) == 0 || slices.ContainsFunc(a.Copies, func(c fabric.Copy) bool { return trackers[keyOf(a.Prefix, c)].healthy() })
 }
 
 // bump tells those who wait that the state changed.
-func (w *Worker) bump() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.change++
-	close(w.waiting)
-	w.waiting = make(chan struct{})
-}
+func (w *Worker) bump() { w.changes.bump() }
 
 // Changes is the number of changes of the state so far, and a channel that is closed at the next.
-func (w *Worker) Changes() (uint64, <-chan struct{}) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.change, w.waiting
-}
+func (w *Worker) Changes() (uint64, <-chan struct{}) { return w.changes.next() }
 
 // State reports.
 func (w *Worker) State(ctx context.Context) (state fabric.RoutingState, err error) {
@@ -450,6 +416,8 @@ func (w *Worker) report() fabric.RoutingState {
 		Worker: fabric.WorkerState{PID: os.Getpid(), Started: w.started, Revision: w.routing.Revision, FromDisk: w.fromDisk, Warning: warning},
 		Peers:  peerStates(w.routing.Peers, bgp.Peers, bfdStates, w.held),
 		Routes: routeStates(w.routing, w.trackers, w.failed, bgp),
+
+		Gateways: w.gateways.report(),
 	}
 	switch {
 	case bgp.Err != nil:
@@ -493,6 +461,9 @@ func validate(r fabric.Routing) error {
 			return fabric.Invalidf("bad-peer", "peer %q at %s: the name or the address is there twice", p.Name, p.Address)
 		}
 		names[p.Name], addresses[p.Address] = true, true
+	}
+	if err := validateGateways(r.Gateways); err != nil {
+		return err
 	}
 	if r.Speaker != nil && (r.Speaker.ASN == 0 || !r.Speaker.RouterID.Is4()) {
 		return fabric.Invalidf("bad-speaker", "speaker: needs an AS number and an IPv4 router ID")

@@ -60,13 +60,15 @@ func Listen(path string) (net.Listener, error) {
 }
 
 // Handler serves a worker: PUT /routing takes a fabric.Routing and answers with the fabric.RoutingState after it; GET /state is the latter;
-// GET /events is a line with an Event for each change of it, beginning at once; GET /routes takes a fabric.BGPQuery; GET /healthz is 200 while the worker works.
+// GET /events is a line with an Event for each change of it, beginning at once; GET /routes takes a fabric.BGPQuery; POST
+// /gateways/NAME/handover takes a handover; GET /healthz is 200 while the worker works.
 func (w *Worker) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /routing", w.putRouting)
 	mux.HandleFunc("GET /state", w.getState)
 	mux.HandleFunc("GET /events", w.getEvents)
 	mux.HandleFunc("GET /routes", w.getRoutes)
+	mux.HandleFunc("POST /gateways/{name}/handover", w.postHandover)
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, r *http.Request) {
 		if err := w.do(r.Context(), func() {}); err != nil {
 			fail(rw, fabric.Errorf(fabric.CodeUnavailable, "ending", "%w", err))
@@ -108,26 +110,7 @@ func (w *Worker) getState(rw http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(rw).Encode(state) // a reader that is gone needs no answer
 }
 
-func (w *Worker) getEvents(rw http.ResponseWriter, r *http.Request) {
-	rw.Header().Set("Content-Type", "application/x-ndjson")
-	lines := json.NewEncoder(rw)
-	for {
-		change, next := w.Changes()
-		if err := lines.Encode(Event{change}); err != nil {
-			return
-		}
-		if err := http.NewResponseController(rw).Flush(); err != nil {
-			return
-		}
-		select {
-		case <-next:
-		case <-w.over:
-			return
-		case <-r.Context().Done():
-			return
-		}
-	}
-}
+func (w *Worker) getEvents(rw http.ResponseWriter, r *http.Request) { w.changes.serve(rw, r, w.over) }
 
 func fail(rw http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError

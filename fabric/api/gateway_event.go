@@ -1,0 +1,28 @@
+package api
+
+import "netfabric/fabric"
+
+// gatewayStates are the virtual routers by member, gateway and family.
+func gatewayStates(reports *fabric.Reports) map[[3]string]fabric.VirtualRouterState {
+	all := map[[3]string]fabric.VirtualRouterState{}
+	for _, c := range reports.All(fabric.ConditionGateway) {
+		for _, r := range fabric.JSON[fabric.GatewayState](c.Data).Routers {
+			all[[3]string{c.Member, c.Object.Name, r.Family}] = r
+		}
+	}
+	return all
+}
+
+// gatewayEvents are the transitions between two reports: gateway-active, gateway-backup, gateway-initialize, and the reason of each.
+func gatewayEvents(before, after map[[3]string]fabric.VirtualRouterState) []RoutingEvent {
+	var events []RoutingEvent
+	for at, is := range after {
+		if was, known := before[at]; known && was.State == is.State && was.Since.Equal(is.Since) || !known && is.State == fabric.GatewayInitialize {
+			continue
+		}
+		events = append(events, RoutingEvent{
+			Action: "gateway-" + is.State, Member: at[0], Gateway: at[1], Family: at[2], Reason: is.Why, Message: is.Message,
+		})
+	}
+	return events
+}

@@ -1,0 +1,314 @@
+package fabric
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Gateway is a set of addresses on a network segment that members share by VRRP (RFC 9568): one of them answers at a time.
+type Gateway struct {
+	Header
+	Description  string         `json:"description,omitempty"`
+	Interface    string         `json:"interface"` // on each member: the hosts are behind it, and it has an address of its own there
+	Addresses    []netip.Prefix `json:"addresses"` // with the length of the subnet
+	VRID         uint8          `json:"vrid"`      // 1-255
+	Interval     int            `json:"interval"`  // milliseconds between advertisements, 10-40950 in steps of 10
+	Members      []string       `json:"members,omitempty"`
+	Priorities   map[string]int `json:"priorities,omitempty"` // by member, 1-254; the others' follow from their order
+	Preferred    string         `json:"preferred,omitempty"`  // member that it was moved to: before all others
+	NoPreempt    bool           `json:"no_preempt,omitempty"` // leave an Active of lower priority alone
+	PreemptDelay int            `json:"preempt_delay,omitempty"`
+	Tracks       []Track        `json:"tracks,omitempty"`
+}
+
+// Defaults and bounds of a Gateway.
+const (
+	DefaultGatewayInterval = 100 // milliseconds
+	MinGatewayInterval     = 10  // milliseconds, the unit of RFC 9568, 5.2.7
+	MaxGatewayInterval     = 40950
+	MaxPreemptDelay        = 3600000 // milliseconds
+	MaxPriority            = 254     // of a member that does not own the addresses (RFC 9568, 5.2.4)
+)
+
+// TrackType is what a member looks at to know whether it is fit to be the gateway.
+type TrackType string
+
+// The types of tracks.
+const (
+	TrackBGP     TrackType = "bgp"     // a BGP session of this member is established: the one with the peer Target, or any
+	TrackRoute   TrackType = "route"   // the kernel has the route Target in its main table
+	TrackCarrier TrackType = "carrier" // the interface Target is up and has a carrier
+)
+
+// Track makes a member give up a gateway, or its rank, while something that it needs is not there.
+type Track struct {
+	Type   TrackType `json:"type"`
+	Target string    `json:"target,omitempty"`
+	Weight int       `json:"weight,omitempty"` // taken off the priority while it is down, 1-253; 0 is a fault: the member may not be Active
+}
+
+// ParseTrack reads TYPE[:TARGET][,WEIGHT], such as bgp, route:0.0.0.0/0 or carrier:eth2,50.
+func ParseTrack(s string) (Track, error) {
+	what, weight, weighted := strings.Cut(s, ",")
+	kind, target, _ := strings.Cut(what, ":")
+	t := Track{Type: TrackType(kind), Target: target}
+	if weighted {
+		n, err := strconv.Atoi(weight)
+		if err != nil || n < 1 {
+			return t, Invalidf("bad-track", "track %q: weight %q is not a number from 1 to 253", s, weight)
+		}
+		t.Weight = n
+	}
+	if t.Type == TrackRoute {
+		if p, err := netip.ParsePrefix(target); err == nil {
+			t.Target = p.Masked().String()
+		}
+	}
+	return t, t.check()
+}
+
+// String is what ParseTrack reads.
+func (t Track) String() string {
+	s := string(t.Type)
+	if t.Target != "" {
+		s += ":" + t.Target
+	}
+	if t.Weight != 0 {
+		s += "," + strconv.Itoa(t.Weight)
+	}
+	return s
+}
+
+func (t Track) check() error {
+	if t.Weight < 0 || t.Weight >= MaxPriority {
+		return Invalidf("bad-track", "track %s: the weight must be 1 to 253, or left out for a fault", t)
+	}
+	switch t.Type {
+	case TrackBGP:
+		if t.Target != "" {
+			return CheckName("BGP peer", t.Target)
+		}
+	case TrackRoute:
+		if p, err := netip.ParsePrefix(t.Target); err != nil || p != p.Masked() {
+			return Invalidf("bad-track", "track %s: %q is not a prefix", t, t.Target).WithFix("for example route:0.0.0.0/0")
+		}
+	case TrackCarrier:
+		return CheckInterface("interface", t.Target)
+	default:
+		return Invalidf("bad-track", "track %s: unknown type %q", t, t.Type).WithFix("use bgp, bgp:PEER, route:PREFIX or carrier:INTERFACE")
+	}
+	return nil
+}
+
+// Kind is KindGateway.
+func (*Gateway) Kind() Kind { return KindGateway }
+
+// Validate checks everything that the gateway alone can be wrong in.
+func (g *Gateway) Validate() error {
+	if err := CheckName("gateway", g.Name); err != nil {
+		return err
+	}
+	if err := CheckInterface("interface", g.Interface); err != nil {
+		return err
+	}
+	fail := func(reason, format string, args ...any) *Error {
+		return Invalidf(reason, "gateway %q: "+format, append([]any{g.Name}, args...)...)
+	}
+	if g.VRID == 0 {
+		return fail("bad-vrid", "the VRID must be 1 to 255")
+	}
+	if g.Interval < MinGatewayInterval || g.Interval > MaxGatewayInterval || g.Interval%MinGatewayInterval != 0 {
+		return fail("bad-interval", "interval %d ms must be %d to %d ms in steps of %d", g.Interval, MinGatewayInterval, MaxGatewayInterval, MinGatewayInterval)
+	}
+	if g.PreemptDelay < 0 || g.PreemptDelay > MaxPreemptDelay {
+		return fail("bad-value", "preempt delay %d ms must be 0 to %d ms", g.PreemptDelay, MaxPreemptDelay)
+	}
+	if g.NoPreempt && g.PreemptDelay > 0 {
+		return fail("bad-value", "a preempt delay without preemption delays nothing").WithFix("leave out one of the two")
+	}
+	if err := g.checkAddresses(fail); err != nil {
+		return err
+	}
+	for member, p := range g.Priorities {
+		if p < 1 || p > MaxPriority {
+			return fail("bad-priority", "priority %d of member %s must be 1 to %d", p, member, MaxPriority)
+		}
+		if !g.On(member) {
+			return fail("bad-priority", "member %s has a priority but is not one of its members", member)
+		}
+	}
+	if g.Preferred != "" && !g.On(g.Preferred) {
+		return fail("bad-member", "preferred member %s is not one of its members", g.Preferred)
+	}
+	for i, t := range g.Tracks {
+		if err := t.check(); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(g.Tracks[:i], func(o Track) bool { return o.Type == t.Type && o.Target == t.Target }) {
+			return fail("bad-track", "%s is tracked twice", t)
+		}
+	}
+	return nil
+}
+
+func (g *Gateway) checkAddresses(fail func(reason, format string, args ...any) *Error) error {
+	if len(g.Addresses) == 0 {
+		return fail("bad-address", "it has no address").WithFix("give one or more, such as 192.0.2.1/24")
+	}
+	if len(g.Addresses) > 200 {
+		return fail("bad-address", "%d addresses do not fit into an advertisement", len(g.Addresses))
+	}
+	for i, p := range g.Addresses {
+		a := p.Addr()
+		if !p.IsValid() || a.Is4In6() || a.Zone() != "" || !a.IsGlobalUnicast() && !(a.Is6() && a.IsLinkLocalUnicast()) {
+			return fail("bad-address", "%s is not the address of a router", p)
+		}
+		if p.IsSingleIP() {
+			return fail("bad-address", "%s has no subnet", p).WithFix("give the length of the segment's subnet, as in 192.0.2.1/24")
+		}
+		if slices.ContainsFunc(g.Addresses[:i], func(o netip.Prefix) bool { return o.Addr() == a }) {
+			return fail("bad-address", "address %s is there twice", a)
+		}
+	}
+	return nil
+}
+
+// Refs names the members and the tracked peers.
+func (g *Gateway) Refs() []Key {
+	var refs []Key
+	for _, m := range g.Members {
+		refs = append(refs, Key{KindMember, m})
+	}
+	for m := range g.Priorities {
+		refs = append(refs, Key{KindMember, m})
+	}
+	if g.Preferred != "" {
+		refs = append(refs, Key{KindMember, g.Preferred})
+	}
+	for _, t := range g.Tracks {
+		if t.Type == TrackBGP && t.Target != "" {
+			refs = append(refs, Key{KindPeer, t.Target})
+		}
+	}
+	return refs
+}
+
+// vridSpace is the space of claims to the VRIDs of an interface: a VRID is unique on a segment, for both families.
+func vridSpace(iface string) string { return "vrid:" + iface }
+
+// Claims holds the VRID and the addresses on the interface.
+func (g *Gateway) Claims() []Claim {
+	claims := []Claim{{vridSpace(g.Interface), strconv.Itoa(int(g.VRID))}}
+	for _, p := range g.Addresses {
+		claims = append(claims, Claim{"gateway-address:" + g.Interface, p.Addr().String()})
+	}
+	return claims
+}
+
+// FreeVRID is the lowest VRID that no gateway on an interface has, and that is not to be avoided.
+func FreeVRID(s *Snapshot, iface string, avoid map[uint8]bool) (uint8, error) {
+	taken := map[uint8]bool{}
+	for _, g := range s.Gateways() {
+		if g.Interface == iface {
+			taken[g.VRID] = true
+		}
+	}
+	for vrid := 1; vrid <= 255; vrid++ {
+		if !taken[uint8(vrid)] && !avoid[uint8(vrid)] {
+			return uint8(vrid), nil
+		}
+	}
+	return 0, Conflictf("no-vrid", "all 255 VRIDs of interface %s are in use", iface)
+}
+
+// On tells whether a member takes part.
+func (g *Gateway) On(member string) bool {
+	return len(g.Members) == 0 || slices.Contains(g.Members, member)
+}
+
+// Ranked is a member of a gateway and its priority while nothing is wrong with it.
+type Ranked struct {
+	Member   string `json:"member"`
+	Priority int    `json:"priority"`
+}
+
+// Priorities that members get by their order.
+const (
+	firstPriority = 200
+	priorityStep  = 10 // at most
+	movedPriority = 240
+)
+
+// Ranking is the members with their priorities, the best first: those given, for the others by the order of the gateway's members or by name,
+// and before all the member that it was moved to.
+func (g *Gateway) Ranking(s *Snapshot) []Ranked {
+	members := g.Members
+	if len(members) == 0 {
+		for _, m := range s.Members() {
+			members = append(members, m.Name)
+		}
+	}
+	step := max(1, min(priorityStep, (firstPriority-1)/max(1, len(members))))
+	var all []Ranked
+	best := movedPriority
+	for i, m := range members {
+		p, given := g.Priorities[m]
+		if !given {
+			p = max(1, firstPriority-step*i)
+		}
+		if g.Preferred != "" && m != g.Preferred {
+			p = min(p, MaxPriority-1) // the best priority is the preferred member's alone
+			best = max(best, p+1)
+		}
+		all = append(all, Ranked{m, p})
+	}
+	for i := range all {
+		if all[i].Member == g.Preferred {
+			all[i].Priority = best
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Ranked) int { return b.Priority - a.Priority })
+	return all
+}
+
+// WorstOutage is how long hosts can be without the gateway when the Active dies without a word and a member of this priority takes over:
+// Active_Down_Interval (RFC 9568, 6.1).
+func (g *Gateway) WorstOutage(priority int) time.Duration {
+	interval := time.Duration(g.Interval) * time.Millisecond
+	return 3*interval + time.Duration(256-priority)*interval/256
+}
+
+// Warnings are settings that contradict each other without being wrong, with the arithmetic that says so.
+func (g *Gateway) Warnings(s *Snapshot) []string {
+	var all []string
+	ranking := g.Ranking(s)
+	if len(ranking) == 1 {
+		all = append(all, fmt.Sprintf("only member %s takes part: when it fails, nobody takes over", ranking[0].Member))
+	}
+	for _, t := range g.Tracks {
+		if len(ranking) > 1 && t.Weight > 0 && ranking[0].Priority-t.Weight > ranking[1].Priority {
+			all = append(all, fmt.Sprintf("track %s moves nothing: %s has priority %d, less %d is %d, still above the %d of %s",
+				t, ranking[0].Member, ranking[0].Priority, t.Weight, ranking[0].Priority-t.Weight, ranking[1].Priority, ranking[1].Member))
+		}
+	}
+	if len(g.Tracks) > 0 && !g.NoPreempt && g.PreemptDelay == 0 {
+		all = append(all, "preemption without a delay: an uplink that comes and goes takes the gateway along each time; --preempt-delay 5s or so ends that")
+	}
+	for _, t := range g.Tracks {
+		for _, p := range s.Peers() {
+			hold, outage := time.Duration(p.HoldTime)*time.Second, g.WorstOutage(ranking[min(1, len(ranking)-1)].Priority)
+			if p.HoldTime == 0 {
+				hold = DefaultHoldTime * time.Second
+			}
+			if t.Type == TrackBGP && (t.Target == "" || t.Target == p.Name) && hold > 10*outage {
+				all = append(all, fmt.Sprintf("track %s: a silent failure of peer %s is seen after its hold time of %v, while a crash of the member is over after %v",
+					t, p.Name, hold, outage.Round(time.Millisecond)))
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,153 @@
+package fabric
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func testGateway(name string, vrid uint8) *Gateway {
+	return &Gateway{Header: Header{Name: name}, Interface: "eth1", VRID: vrid, Interval: 100, Addresses: []netip.Prefix{
+		netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")}}
+}
+
+func snapshotWith(t *testing.T, objects ...Object) *Snapshot {
+	t.Helper()
+	tx := NewTx(EmptySnapshot())
+	for _, o := range objects {
+		tx.set(KeyOf(o), o)
+	}
+	return tx.Snapshot()
+}
+
+func TestGatewayValidate(t *testing.T) {
+	if err := testGateway("gw", 1).Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*Gateway)
+		reason string
+	}{
+		"no VRID":              {func(g *Gateway) { g.VRID = 0 }, "bad-vrid"},
+		"interval too short":   {func(g *Gateway) { g.Interval = 0 }, "bad-interval"},
+		"interval between":     {func(g *Gateway) { g.Interval = 15 }, "bad-interval"},
+		"interval too long":    {func(g *Gateway) { g.Interval = 40960 }, "bad-interval"},
+		"no address":           {func(g *Gateway) { g.Addresses = nil }, "bad-address"},
+		"no subnet":            {func(g *Gateway) { g.Addresses = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")} }, "bad-address"},
+		"multicast":            {func(g *Gateway) { g.Addresses = []netip.Prefix{netip.MustParsePrefix("224.0.0.1/24")} }, "bad-address"},
+		"address twice":        {func(g *Gateway) { g.Addresses = append(g.Addresses, g.Addresses[0]) }, "bad-address"},
+		"interface":            {func(g *Gateway) { g.Interface = "a name that is too long" }, "bad-name"},
+		"priority of an owner": {func(g *Gateway) { g.Priorities = map[string]int{"n1": 255} }, "bad-priority"},
+		"priority of another":  {func(g *Gateway) { g.Members, g.Priorities = []string{"n1"}, map[string]int{"n2": 9} }, "bad-priority"},
+		"preferred another":    {func(g *Gateway) { g.Members, g.Preferred = []string{"n1"}, "n2" }, "bad-member"},
+		"delay of nothing":     {func(g *Gateway) { g.NoPreempt, g.PreemptDelay = true, 1000 }, "bad-value"},
+		"track twice":          {func(g *Gateway) { g.Tracks = []Track{{Type: TrackBGP}, {Type: TrackBGP, Weight: 5}} }, "bad-track"},
+		"unknown track":        {func(g *Gateway) { g.Tracks = []Track{{Type: "moon"}} }, "bad-track"},
+	} {
+		g := testGateway("gw", 1)
+		c.change(g)
+		if err := g.Validate(); CodeOf(err) != CodeInvalid || ReasonOf(err) != c.reason {
+			t.Errorf("%s: %v (%s), want %s", name, err, ReasonOf(err), c.reason)
+		}
+	}
+}
+
+func TestParseTrack(t *testing.T) {
+	for text, want := range map[string]string{
+		"bgp": "bgp", "bgp:tor1,20": "bgp:tor1,20", "route:0.0.0.0/0": "route:0.0.0.0/0", "route:2001:db8::1/32": "route:2001:db8::/32", "carrier:eth2,50": "carrier:eth2,50",
+	} {
+		if got, err := ParseTrack(text); err != nil || got.String() != want {
+			t.Errorf("%s: %s, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "moon", "route", "route:10.0.0.1", "carrier", "bgp,0", "bgp,254", "bgp,-1", "bgp,x", "carrier:eth2,"} {
+		if got, err := ParseTrack(text); err == nil {
+			t.Errorf("%q is taken as %+v", text, got)
+		}
+	}
+}
+
+func TestGatewayRanking(t *testing.T) {
+	s := snapshotWith(t, &Member{Header: Header{Name: "n3"}}, &Member{Header: Header{Name: "n1"}}, &Member{Header: Header{Name: "n2"}})
+	for name, c := range map[string]struct {
+		change func(*Gateway)
+		want   []Ranked
+	}{
+		"by name":                {func(*Gateway) {}, []Ranked{{"n1", 200}, {"n2", 190}, {"n3", 180}}},
+		"by order":               {func(g *Gateway) { g.Members = []string{"n3", "n1"} }, []Ranked{{"n3", 200}, {"n1", 190}}},
+		"given":                  {func(g *Gateway) { g.Priorities = map[string]int{"n3": 254} }, []Ranked{{"n3", 254}, {"n1", 200}, {"n2", 190}}},
+		"moved":                  {func(g *Gateway) { g.Preferred = "n2" }, []Ranked{{"n2", 240}, {"n1", 200}, {"n3", 180}}},
+		"moved from the highest": {func(g *Gateway) { g.Preferred, g.Priorities = "n2", map[string]int{"n1": 254} }, []Ranked{{"n2", 254}, {"n1", 253}, {"n3", 180}}},
+	} {
+		g := testGateway("gw", 1)
+		c.change(g)
+		if got := g.Ranking(s); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestFreeVRID(t *testing.T) {
+	other := testGateway("other", 3)
+	other.Interface = "eth2"
+	s := snapshotWith(t, testGateway("a", 1), testGateway("b", 4), other)
+	if vrid, err := FreeVRID(s, "eth1", map[uint8]bool{2: true}); vrid != 3 || err != nil {
+		t.Errorf("VRID %d, %v", vrid, err)
+	}
+	all := map[uint8]bool{}
+	for v := range 256 {
+		all[uint8(v)] = true
+	}
+	if _, err := FreeVRID(s, "eth1", all); ReasonOf(err) != "no-vrid" {
+		t.Errorf("none is free: %v", err)
+	}
+}
+
+// A VRID and an address belong to one gateway of an interface.
+func TestGatewayClaims(t *testing.T) {
+	tx := NewTx(EmptySnapshot())
+	if err := tx.Put(testGateway("a", 1)); err != nil {
+		t.Fatal(err)
+	}
+	same := testGateway("b", 1)
+	same.Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")}
+	if err := tx.Put(same); CodeOf(err) != CodeConflict {
+		t.Errorf("the same VRID: %v", err)
+	}
+	if err := tx.Put(testGateway("b", 2)); CodeOf(err) != CodeConflict {
+		t.Errorf("the same addresses: %v", err)
+	}
+	same.Interface = "eth2"
+	if err := tx.Put(same); err != nil {
+		t.Errorf("another interface: %v", err)
+	}
+}
+
+func TestGatewayOutage(t *testing.T) {
+	g := testGateway("gw", 1)
+	// RFC 9568, 6.1: 3 * 100 ms + (256-100)*100/256 ms.
+	if got := g.WorstOutage(100); got != 360937500*time.Nanosecond {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestGatewayWarnings(t *testing.T) {
+	s := snapshotWith(t, &Member{Header: Header{Name: "n1"}}, &Member{Header: Header{Name: "n2"}}, &Peer{Header: Header{Name: "tor"}})
+	g := testGateway("gw", 1)
+	if got := g.Warnings(s); len(got) > 0 {
+		t.Errorf("nothing is wrong: %q", got)
+	}
+	g.Tracks = []Track{{Type: TrackBGP, Weight: 5}}
+	text := strings.Join(g.Warnings(s), "\n")
+	for _, want := range []string{"200, less 5 is 195, still above the 190 of n2", "preemption without a delay", "hold time of 9s"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
+	g.Members = []string{"n1"}
+	if got := g.Warnings(s); !strings.Contains(got[0], "nobody takes over") {
+		t.Errorf("one member: %q", got)
+	}
+}

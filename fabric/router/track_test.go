@@ -1,0 +1,89 @@
+package router
+
+import (
+	"log/slog"
+	"net/netip"
+	"testing"
+	"time"
+
+	"netfabric/fabric"
+)
+
+func TestTrackedPriority(t *testing.T) {
+	fault, weight := fabric.Track{Type: fabric.TrackBGP}, fabric.Track{Type: fabric.TrackCarrier, Target: "eth2", Weight: 60}
+	for name, c := range map[string]struct {
+		tracks []fabric.TrackState
+		want   int
+	}{
+		"none":             {nil, 100},
+		"all up":           {[]fabric.TrackState{{Track: fault, Up: true}, {Track: weight, Up: true}}, 100},
+		"a weight":         {[]fabric.TrackState{{Track: fault, Up: true}, {Track: weight}}, 40},
+		"weights add up":   {[]fabric.TrackState{{Track: weight}, {Track: weight}}, 1},
+		"a fault":          {[]fabric.TrackState{{Track: fault}, {Track: weight, Up: true}}, 0},
+		"fault and weight": {[]fabric.TrackState{{Track: weight}, {Track: fault}}, 0},
+	} {
+		if got := trackedPriority(100, c.tracks); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+func TestTrackStates(t *testing.T) {
+	x := tracked{
+		sessions: func() []fabric.PeerState {
+			return []fabric.PeerState{{Name: "a", State: "established"}, {Name: "b", State: "active"}}
+		},
+		links: &links{all: map[string]link{"eth1": {1, true}, "eth2": {2, false}}},
+	}
+	known := netip.MustParsePrefix("0.0.0.0/0")
+	for text, up := range map[string]bool{
+		"bgp": true, "bgp:a": true, "bgp:b": false, "bgp:c": false, "carrier:eth1": true, "carrier:eth2": false, "carrier:eth3": false,
+		"route:0.0.0.0/0": true, "route:::/0": false,
+	} {
+		track, err := fabric.ParseTrack(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := x.states([]fabric.Track{track}, map[netip.Prefix]bool{known: true})[0]
+		if s.Up != up || (s.Message == "") != up {
+			t.Errorf("%s: %+v, want %v", text, s, up)
+		}
+	}
+	// A worker that comes back to running gateways waits for its sessions.
+	x.grace = time.Now().Add(time.Hour)
+	if s := x.states([]fabric.Track{{Type: fabric.TrackBGP, Target: "b"}}, nil)[0]; !s.Up {
+		t.Errorf("within the grace: %+v", s)
+	}
+}
+
+func TestTrackedRoutes(t *testing.T) {
+	none := netip.MustParsePrefix("203.0.113.77/32")
+	all := trackedRoutes([]fabric.RoutingGateway{{Tracks: []fabric.Track{{Type: fabric.TrackRoute, Target: none.String()}, {Type: fabric.TrackBGP}}}})
+	if len(all) != 1 || !all[none] {
+		t.Errorf("tracked: %v", all)
+	}
+	if got := (tracked{}).lookup(slog.New(slog.DiscardHandler), map[netip.Prefix]bool{none: true}); got[none] {
+		t.Errorf("found %v", got)
+	}
+}
+
+func TestSteadyGateways(t *testing.T) {
+	state := func(in uint64, s string) fabric.GatewayState {
+		return fabric.GatewayState{Gateway: "gw", Routers: []fabric.VirtualRouterState{{Family: "ipv4", State: s, In: in, Discarded: map[string]uint64{"ttl": in}}}}
+	}
+	_, told := steadyGateways([]fabric.GatewayState{state(1, "backup")}, nil, false)
+	for name, c := range map[string]struct {
+		next  fabric.GatewayState
+		count bool
+		in    uint64
+	}{
+		"only counters moved": {state(2, "backup"), false, 1},
+		"it is time to count": {state(2, "backup"), true, 2},
+		"a transition":        {state(2, "active"), false, 2},
+	} {
+		got, _ := steadyGateways([]fabric.GatewayState{c.next}, told, c.count)
+		if got[0].Routers[0].In != c.in {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package fabric
+
+import (
+	"net/netip"
+	"time"
+)
+
+// RoutingGateway is a gateway that this member takes part in.
+type RoutingGateway struct {
+	Name         string             `json:"name"`
+	Interface    string             `json:"interface"`
+	VRID         uint8              `json:"vrid"`
+	Addresses    []netip.Prefix     `json:"addresses"`
+	Priority     int                `json:"priority"` // 1-254, while no track is down
+	Interval     int                `json:"interval"` // milliseconds
+	NoPreempt    bool               `json:"no_preempt,omitempty"`
+	PreemptDelay int                `json:"preempt_delay,omitempty"` // milliseconds
+	Tracks       []Track            `json:"tracks,omitempty"`
+	Successors   []GatewaySuccessor `json:"successors,omitempty"` // the other members, the best first
+}
+
+// GatewaySuccessor is another member of a gateway, and its own addresses on the segment as it last reported them.
+type GatewaySuccessor struct {
+	Member    string       `json:"member"`
+	Addresses []netip.Addr `json:"addresses"` // at most one per family
+}
+
+// Words for VirtualRouterState.State, of RFC 9568, 6.4.
+const (
+	GatewayActive     = "active"
+	GatewayBackup     = "backup"
+	GatewayInitialize = "initialize" // takes no part now
+)
+
+// GatewayState is how a gateway is on one member, and the data of a ConditionGateway.
+type GatewayState struct {
+	Gateway  string               `json:"gateway"`
+	Priority int                  `json:"priority"`          // in force: 0 may not be Active
+	Tracks   []TrackState         `json:"tracks,omitempty"`  // as configured
+	Routers  []VirtualRouterState `json:"routers,omitempty"` // one per family; none while the gateway is not set up
+	Foreign  []uint8              `json:"foreign,omitempty"` // VRIDs of others that are heard on the interface
+	Reason   string               `json:"reason,omitempty"`  // slug, when the gateways of the member can't be run
+	Message  string               `json:"message,omitempty"`
+	RealTime string               `json:"real_time_error,omitempty"` // why timers have no real-time priority
+}
+
+// Active tells whether the member is Active for any family.
+func (s GatewayState) Active() bool {
+	for _, r := range s.Routers {
+		if r.State == GatewayActive {
+			return true
+		}
+	}
+	return false
+}
+
+// TrackState tells whether something that a gateway needs is there.
+type TrackState struct {
+	Track
+	Up      bool   `json:"up"`
+	Message string `json:"message,omitempty"` // when it is not
+}
+
+// VirtualRouterState is a gateway in one family.
+type VirtualRouterState struct {
+	Family      string            `json:"family"` // "ipv4", "ipv6"
+	State       string            `json:"state"`
+	Since       time.Time         `json:"since"`
+	Why         string            `json:"why,omitempty"`        // slug of the last transition
+	Silence     int               `json:"silence_ms,omitempty"` // with why "no-active": for how long no Active had been heard
+	Primary     netip.Addr        `json:"primary,omitzero"`     // own address of the member on the interface
+	Active      netip.Addr        `json:"active,omitzero"`      // own address of the member that was last heard to be Active
+	Conflict    netip.Addr        `json:"conflict,omitzero"`    // another router that claims to be Active while this one is
+	Differs     bool              `json:"differs,omitempty"`    // the Active advertises other addresses
+	Transitions int               `json:"transitions"`          // remembered, since the process of the gateways was started
+	In          uint64            `json:"in"`                   // advertisements taken
+	Out         uint64            `json:"out"`                  // advertisements sent
+	Discarded   map[string]uint64 `json:"discarded,omitempty"`  // advertisements not taken, by cause
+	Reason      string            `json:"reason,omitempty"`     // slug, when it does not work as it should
+	Message     string            `json:"message,omitempty"`
+}

@@ -1,0 +1,85 @@
+package vrrp
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"netfabric/fabric"
+)
+
+// Plan is the gateways that the member of a view takes part in, by name. Who can be asked to take over, and at which address, is known from what
+// the others reported last: without them a gateway works all the same, only a fault then takes Skew_Time to move it.
+func Plan(v fabric.View) []fabric.RoutingGateway {
+	var all []fabric.RoutingGateway
+	for _, g := range v.Desired.Gateways() {
+		if !g.On(v.Member) {
+			continue
+		}
+		planned := fabric.RoutingGateway{
+			Name: g.Name, Interface: g.Interface, VRID: g.VRID, Addresses: g.Addresses, Interval: g.Interval,
+			NoPreempt: g.NoPreempt, PreemptDelay: g.PreemptDelay, Tracks: g.Tracks,
+		}
+		for _, r := range g.Ranking(v.Desired) {
+			if r.Member == v.Member {
+				planned.Priority = r.Priority
+			} else if own := ownAddresses(v, g, r.Member); len(own) > 0 {
+				planned.Successors = append(planned.Successors, fabric.GatewaySuccessor{Member: r.Member, Addresses: own})
+			}
+		}
+		all = append(all, planned)
+	}
+	slices.SortFunc(all, func(a, b fabric.RoutingGateway) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// ownAddresses are those that a member last said it advertises a gateway from.
+func ownAddresses(v fabric.View, g *fabric.Gateway, member string) []netip.Addr {
+	c, _ := v.Reports.Get(fabric.KeyOf(g), member, fabric.ConditionGateway)
+	var own []netip.Addr
+	for _, r := range fabric.JSON[fabric.GatewayState](c.Data).Routers {
+		if r.Primary.IsValid() {
+			own = append(own, r.Primary)
+		}
+	}
+	return own
+}
+
+// Configured is what a Manager has to do for a planned gateway while the tracks of this member leave it the given priority.
+func Configured(g fabric.RoutingGateway, priority int) Gateway {
+	c := Gateway{
+		Name: g.Name, Interface: g.Interface, VRID: g.VRID, Addresses: g.Addresses, Priority: uint8(priority), Interval: time.Duration(g.Interval) * time.Millisecond,
+		NoPreempt: g.NoPreempt, PreemptDelay: time.Duration(g.PreemptDelay) * time.Millisecond, Refresh: DefaultRefresh,
+	}
+	for _, s := range g.Successors {
+		c.Successors = append(c.Successors, s.Addresses...)
+	}
+	return c
+}
+
+// Reported is the state of a planned gateway as members tell each other.
+func (s ManagerState) Reported(g fabric.RoutingGateway) fabric.GatewayState {
+	state := fabric.GatewayState{Gateway: g.Name, RealTime: s.RealTimeError}
+	for _, r := range s.Routers {
+		if r.Gateway != g.Name {
+			continue
+		}
+		told := fabric.VirtualRouterState{
+			Family: string(r.Family), State: string(r.State), Since: r.Since, Why: string(r.Reason), Primary: r.Primary, Active: r.Active,
+			Conflict: r.Conflict, Differs: r.Differs, Transitions: len(r.Transitions), In: r.In, Out: r.Out, Discarded: r.Discarded,
+			Reason: r.ErrorReason, Message: r.Error,
+		}
+		if n := len(r.Transitions); n > 0 {
+			told.Silence = int(r.Transitions[n-1].Silence.Milliseconds())
+		}
+		state.Routers = append(state.Routers, told)
+	}
+	for _, f := range s.Foreign {
+		if f.Interface == g.Interface && !slices.Contains(state.Foreign, f.VRID) {
+			state.Foreign = append(state.Foreign, f.VRID)
+		}
+	}
+	slices.Sort(state.Foreign)
+	return state
+}

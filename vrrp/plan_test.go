@@ -1,0 +1,56 @@
+package vrrp
+
+import (
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+
+	"netfabric/fabric"
+)
+
+func TestPlan(t *testing.T) {
+	g := &fabric.Gateway{
+		Header: fabric.Header{Name: "gw"}, Interface: "eth1", VRID: 7, Interval: 100, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")},
+		Tracks: []fabric.Track{{Type: fabric.TrackBGP}}, Preferred: "n3",
+	}
+	other := &fabric.Gateway{Header: fabric.Header{Name: "other"}, Interface: "eth1", VRID: 8, Interval: 100, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")},
+		Members: []string{"n2"}}
+	var rows []fabric.Row
+	for _, o := range []fabric.Object{g, other, &fabric.Member{Header: fabric.Header{Name: "n1"}}, &fabric.Member{Header: fabric.Header{Name: "n2"}}, &fabric.Member{Header: fabric.Header{Name: "n3"}}} {
+		row, err := fabric.Encode(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, row)
+	}
+	snap, err := fabric.EmptySnapshot().Advance(1, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := netip.MustParseAddr("192.0.2.13")
+	reports := fabric.EmptyReports().With(1, []fabric.Condition{
+		fabric.Condition{Object: fabric.KeyOf(g), Member: "n3", Type: fabric.ConditionGateway}.WithData(
+			fabric.GatewayState{Gateway: "gw", Routers: []fabric.VirtualRouterState{{Family: "ipv4", Primary: own}, {Family: "ipv6"}}}),
+		{Object: fabric.KeyOf(g), Member: "n2", Type: fabric.ConditionGateway}, // says nothing
+	}, nil)
+	plan := Plan(fabric.View{Member: "n1", Desired: snap, Reports: reports})
+	want := []fabric.RoutingGateway{{
+		Name: "gw", Interface: "eth1", VRID: 7, Addresses: g.Addresses, Priority: 200, Interval: 100, Tracks: g.Tracks,
+		Successors: []fabric.GatewaySuccessor{{Member: "n3", Addresses: []netip.Addr{own}}},
+	}}
+	if !reflect.DeepEqual(plan, want) {
+		t.Errorf("planned\n%+v, want\n%+v", plan, want)
+	}
+	c := Configured(plan[0], 50)
+	if c.Priority != 50 || c.Interval != 100*time.Millisecond || !reflect.DeepEqual(c.Successors, []netip.Addr{own}) || c.Refresh != DefaultRefresh {
+		t.Errorf("configured %+v", c)
+	}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	// What the database takes, and what the driver computes, must agree.
+	if got := g.WorstOutage(190); got != WorstOutage(c.Interval, 190) {
+		t.Errorf("worst outage %v, want %v", got, WorstOutage(c.Interval, 190))
+	}
+}
