@@ -31,8 +31,14 @@ type client struct {
 // startClient returns when all URLs have answered.
 func (w *world) startClient(t *testing.T, urls ...string) *client {
 	t.Helper()
+	return w.startClientAt(t, "client", urls...)
+}
+
+// startClientAt is startClient in another node.
+func (w *world) startClientAt(t *testing.T, node string, urls ...string) *client {
+	t.Helper()
 	c := &client{}
-	_, c.stop = w.inside(t, "client", c.read, append([]string{probeWord}, urls...)...)
+	_, c.stop = w.inside(t, node, c.read, append([]string{probeWord}, urls...)...)
 	lab.WaitFor(t, 10*time.Second, "answers of all URLs", func() error {
 		targets := map[string]bool{}
 		for _, s := range c.all() {

@@ -33,7 +33,10 @@ type world struct {
 }
 
 // newWorld starts the lab and forms the cluster. Both end with the test.
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return worldOf(t, topology) }
+
+// worldOf is newWorld with another topology; its members have the cluster's network at 10.66.0.1 to .3.
+func worldOf(t *testing.T, topology string) *world {
 	t.Helper()
 	begin := time.Now()
 	w := &world{lab: lab.Run(t, topology, lab.WithBinDir(binDir))}

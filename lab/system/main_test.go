@@ -4,7 +4,9 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -25,6 +27,7 @@ var binDir string
 const (
 	probeWord = "system-probe" // URLs follow
 	watchWord = "system-watch" // a prefix follows
+	serveWord = "system-serve" // an address follows
 )
 
 func TestMain(m *testing.M) {
@@ -33,6 +36,16 @@ func TestMain(m *testing.M) {
 		case probeWord:
 			os.Exit(inside(func(ctx context.Context) error {
 				return probe.Run(ctx, os.Stdout, probe.Options{Targets: os.Args[2:], Interval: 5 * time.Millisecond, Timeout: requestTimeout})
+			}))
+		case serveWord:
+			os.Exit(inside(func(ctx context.Context) error {
+				server := &http.Server{Addr: os.Args[2], Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "served") })}
+				defer context.AfterFunc(ctx, func() { server.Close() })()
+				fmt.Println("serving")
+				if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+					return err
+				}
+				return nil
 			}))
 		case watchWord:
 			os.Exit(inside(func(ctx context.Context) error {

@@ -1,0 +1,229 @@
+package system
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"netfabric/fabric"
+	"netfabric/fabric/api"
+	"netfabric/lab"
+	"netfabric/lab/probe"
+)
+
+// outsideURLs are a server's beyond the providers, in both families.
+var outsideURLs = []string{"http://203.0.113.80/", "http://[2001:db8:113::80]/"}
+
+// TestGateway moves and breaks the gateway of a segment with hosts that keep asking a server outside.
+func TestGateway(t *testing.T) {
+	w := worldOf(t, "../topologies/gateway.clab.yml")
+	w.inside(t, "ext", func(lines *bufio.Scanner) {
+		for lines.Scan() {
+		}
+	}, serveWord, ":80")
+	w.script(t, "n1", `
+		config set core.bgp_asn=65100
+		bgp peer add p1 192.0.2.1 65000 --hold-time 3
+		gateway create lan --interface eth1 --address 198.51.100.1/24 --address 2001:db8:51::1/64 --track bgp --track route:0.0.0.0/0 --track route:::/0
+		gateway create uplink --interface eth2 --address 192.0.2.10/24 --address 2001:db8:2::10/64 --track carrier:eth1
+	`)
+	w.waitActive(t, "n2", "lan", "n1")
+	w.waitActive(t, "n2", "uplink", "n1")
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *world)
+	}{
+		{"members restarted", gatewayProgramsRestarted},
+		{"moved", gatewayMoved},
+		{"worker stopped for good", gatewayWorkerStopped},
+		{"tracked session lost", gatewayTrackedSession},
+		{"active without power", gatewayWithoutPower},
+	} {
+		if !t.Run(test.name, func(t *testing.T) { test.run(t, w) }) {
+			return
+		}
+	}
+}
+
+// gateway reads a gateway at a member.
+func (w *world) gateway(t *testing.T, node, name string) (api.Gateway, error) {
+	t.Helper()
+	return ctlJSON[api.Gateway](t, w, node, "gateway show "+name)
+}
+
+// waitActive waits until a member is Active for both families, as another one sees it, and everybody else is not. It gives when it became so.
+func (w *world) waitActive(t *testing.T, seenBy, name, member string) time.Time {
+	t.Helper()
+	var since time.Time
+	lab.WaitFor(t, 30*time.Second, member+" to be Active for "+name, func() error {
+		g, err := w.gateway(t, seenBy, name)
+		if err != nil {
+			return err
+		}
+		for _, m := range g.States {
+			for _, r := range m.Routers {
+				if !m.Stale && (r.State == fabric.GatewayActive) != (m.Member == member) {
+					return fmt.Errorf("%s is %s for %s", m.Member, r.State, r.Family)
+				}
+				if m.Member == member && r.Since.After(since) {
+					since = r.Since
+				}
+			}
+			if m.Member == member && len(m.Routers) != 2 {
+				return fmt.Errorf("%s says of %d families", m.Member, len(m.Routers))
+			}
+		}
+		return nil
+	})
+	return since
+}
+
+// measured judges what a host lost since an event.
+func measured(t *testing.T, c *client, what string, event, span, bound time.Duration) {
+	t.Helper()
+	r := c.since(t, event, span)
+	t.Logf("%s: %s", what, describe(r))
+	if bound == 0 && r.Lost > 0 || r.Outage > bound {
+		t.Errorf("%s: %s%s", what, describe(r), c.lost(event))
+	}
+}
+
+// gatewayProgramsRestarted: neither the daemon nor the worker of the Active matters to the gateway.
+func gatewayProgramsRestarted(t *testing.T, w *world) {
+	c := w.startClientAt(t, "h1", outsideURLs...)
+	before := w.waitActive(t, "n2", "lan", "n1")
+	at := probe.Now()
+	n1 := w.lab.MustNode(t, "n1")
+	worker := w.worker(t, "n1")
+	if err := worker.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	lab.WaitFor(t, 10*time.Second, "a new worker", func() error {
+		if p, err := w.findWorker(t, "n1"); err != nil || p.PID == worker.PID {
+			return fmt.Errorf("worker %d, %v", p.PID, err)
+		}
+		return nil
+	})
+	if err := n1.StopDaemon(t.Context(), "fabric-node"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n1.StartDaemon(t.Context(), "fabric-node"); err != nil {
+		t.Fatal(err)
+	}
+	lab.WaitFor(t, 20*time.Second, "the daemon to answer", func() error {
+		_, err := w.gateway(t, "n1", "lan")
+		return err
+	})
+	measured(t, c, "worker killed, daemon restarted", at, probe.Now()-at, 0)
+	if after := w.waitActive(t, "n1", "lan", "n1"); !after.Equal(before) {
+		t.Errorf("n1 is Active since %v, not %v any more", after, before)
+	}
+}
+
+// worker is the routing worker of a member: there are two processes of that program.
+func (w *world) worker(t *testing.T, node string) lab.Process {
+	t.Helper()
+	p, err := w.findWorker(t, node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (w *world) findWorker(t *testing.T, node string) (lab.Process, error) {
+	t.Helper()
+	list, err := w.lab.MustNode(t, node).Processes()
+	if err != nil {
+		return lab.Process{}, err
+	}
+	for _, p := range list {
+		if p.Name == "fabric-router" && strings.Contains(p.Command, "/router.socket ") {
+			return p, nil
+		}
+	}
+	return lab.Process{}, errors.New("there is no routing worker")
+}
+
+func gatewayMoved(t *testing.T, w *world) {
+	c := w.startClientAt(t, "h2", outsideURLs...)
+	at := probe.Now()
+	for _, move := range []string{"lan n2", "uplink n3", "lan n3", "uplink n2", "lan n1", "uplink n1"} {
+		t.Log(strings.TrimSpace(w.ctl(t, "n2", "gateway move "+move)))
+		name, member, _ := strings.Cut(move, " ")
+		w.waitActive(t, "n2", name, member)
+	}
+	measured(t, c, "six moves", at, probe.Now()-at, 0)
+}
+
+// gatewayWorkerStopped: who leaves for good hands over.
+func gatewayWorkerStopped(t *testing.T, w *world) {
+	c := w.startClientAt(t, "h1", outsideURLs...)
+	at := probe.Now()
+	if err := w.worker(t, "n1").Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	// It is started again, and n1 is the best again.
+	measured(t, c, "worker stopped for good, and started again", at, 5*time.Second, 0)
+	w.waitActive(t, "n2", "lan", "n1")
+	w.waitActive(t, "n2", "uplink", "n1")
+}
+
+func gatewayTrackedSession(t *testing.T, w *world) {
+	c := w.startClientAt(t, "h1", outsideURLs...)
+	n1 := w.lab.MustNode(t, "n1")
+	at := probe.Now()
+	n1.MustExec(t, "ip", "route", "add", "blackhole", "192.0.2.1/32") // only what n1 itself sends: hosts are forwarded on by p2 and p1 as before
+	moved := w.waitActive(t, "n2", "lan", "n2")
+	var lost time.Time
+	for _, s := range ctlQuery[[]api.BGPSession](t, w, "n1", "/1.0/bgp/sessions") {
+		if s.Member == "n1" {
+			lost = s.Since
+		}
+	}
+	t.Logf("n2 was Active %.1f ms after n1's session was lost", float64(moved.Sub(lost).Microseconds())/1000)
+	if late := moved.Sub(lost); late > 100*time.Millisecond || late < -100*time.Millisecond {
+		t.Errorf("n1's session was lost at %v, n2 was Active at %v", lost, moved)
+	}
+	g, err := w.gateway(t, "n2", "lan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range g.States {
+		if m.Member == "n1" && (m.Reason != "track-down" || m.Priority != 0) {
+			t.Errorf("n1 is said to be %+v", m)
+		}
+	}
+	n1.MustExec(t, "ip", "route", "delete", "blackhole", "192.0.2.1/32")
+	w.waitActive(t, "n2", "lan", "n1")
+	measured(t, c, "session lost and back", at, probe.Now()-at, 0)
+}
+
+func gatewayWithoutPower(t *testing.T, w *world) {
+	g, err := w.gateway(t, "n2", "lan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	formula := time.Duration(g.WorstOutage.Crash) * time.Millisecond
+	c := w.startClientAt(t, "h1", outsideURLs...)
+	n1 := w.lab.MustNode(t, "n1")
+	at := probe.Now()
+	if err := n1.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the formula says %v", formula)
+	// The power goes somewhere in the time that Kill takes; a request is lost that was under way.
+	measured(t, c, "Active without power", at, 4*time.Second, formula+200*time.Millisecond)
+	w.waitActive(t, "n3", "lan", "n2")
+	at = probe.Now()
+	if err := n1.Boot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.waitActive(t, "n3", "lan", "n1")
+	w.waitActive(t, "n3", "uplink", "n1")
+	t.Logf("n1 booted, and was Active again %d ms after", (probe.Now() - at).Milliseconds())
+	measured(t, c, "it comes back", at, probe.Now()-at, 0)
+}
