@@ -118,7 +118,7 @@ func gatewayProgramsRestarted(t *testing.T, w *world) {
 		_, err := w.gateway(t, "n1", "lan")
 		return err
 	})
-	measured(t, c, "worker killed, daemon restarted", at, probe.Now()-at, 0)
+	measured(t, c, "worker killed, daemon restarted", at, probe.Now()-at+3*time.Second, 0)
 	if after := w.waitActive(t, "n1", "lan", "n1"); !after.Equal(before) {
 		t.Errorf("n1 is Active since %v, not %v any more", after, before)
 	}
