@@ -106,11 +106,12 @@ type PeerState struct {
 	State     string     `json:"state"` // "idle", "connect", "active", "opensent", "openconfirm", "established"
 	Since     time.Time  `json:"since"`
 	LastError string     `json:"last_error,omitempty"`
-	Sent      int        `json:"sent"`          // prefixes announced to it
-	Received  int        `json:"received"`      // prefixes it announced
-	Accepted  int        `json:"accepted"`      // of those, prefixes that the import policy accepts
-	Flaps     int        `json:"flaps"`         // times an established session was lost
-	BFD       *BFDState  `json:"bfd,omitempty"` // nil: the session has no BFD
+	Hold      string     `json:"hold,omitempty"` // slug of why no session is tried now
+	Sent      int        `json:"sent"`           // prefixes announced to it
+	Received  int        `json:"received"`       // prefixes it announced
+	Accepted  int        `json:"accepted"`       // of those, prefixes that the import policy accepts
+	Flaps     int        `json:"flaps"`          // times an established session was lost
+	BFD       *BFDState  `json:"bfd,omitempty"`  // nil: the session has no BFD
 }
 
 // Established tells whether routes can be exchanged.

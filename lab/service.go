@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -20,6 +23,8 @@ type service struct {
 	ready string
 	// after is run in the node when the daemon is ready.
 	after []string
+	// prompt daemons miss deadlines of milliseconds when they wait for a processor: they get real-time priority where that is allowed.
+	prompt bool
 }
 
 // services decides what a node runs.
@@ -70,10 +75,11 @@ func frrServices(node NodeSpec) ([]service, error) {
 			words = []string{"-A", "127.0.0.1"}
 		}
 		out = append(out, service{
-			name:  daemon,
-			argv:  append([]string{filepath.Join(frrLib, daemon), "--log", "stdout"}, words...),
-			ready: "/run/frr/" + daemon + ".vty",
-			after: []string{"vtysh", "-b", "-d", daemon},
+			name:   daemon,
+			argv:   append([]string{filepath.Join(frrLib, daemon), "--log", "stdout"}, words...),
+			ready:  "/run/frr/" + daemon + ".vty",
+			after:  []string{"vtysh", "-b", "-d", daemon},
+			prompt: daemon == "bfdd",
 		})
 	}
 	return out, nil
@@ -123,9 +129,19 @@ const (
 	settleBound = 150 * time.Millisecond
 )
 
+// realtime is the beginning of a command that is to have real-time priority (chrt(1)).
+var realtime = []string{"chrt", "--rr", "20"}
+
+// realtimeAllowed tells whether this program may give real-time priority.
+var realtimeAllowed = sync.OnceValue(func() bool { return exec.Command(realtime[0], append(realtime[1:], "true")...).Run() == nil })
+
 // startService returns when the daemon serves, or, where nothing tells, when it has lived for a moment.
 func (n *Node) startService(ctx context.Context, s service) error {
-	process, err := n.Start(s.name, s.argv...)
+	argv := s.argv
+	if s.prompt && realtimeAllowed() {
+		argv = append(slices.Clone(realtime), argv...)
+	}
+	process, err := n.Start(s.name, argv...)
 	if err != nil {
 		return err
 	}

@@ -100,12 +100,26 @@ func inWords(err error) string {
 
 // logger passes on what GoBGP has to say, and notes errors of sessions. It asks for everything, because connection failures are debug lines.
 type logger struct {
-	log    *slog.Logger
-	errors *peerErrors
+	log     *slog.Logger
+	errors  *peerErrors
+	onState func(peer netip.Addr, state string)
+}
+
+// follow takes a change of state out of a log line. GoBGP writes it before anything is read from the peer in that state.
+func (l *logger) follow(message string, fields log.Fields) {
+	if message != "state changed" || l.onState == nil {
+		return
+	}
+	key, _ := fields["Key"].(string)
+	state, _ := fields["new"].(string)
+	if a, err := netip.ParseAddr(key); err == nil {
+		l.onState(a, strings.ToLower(strings.TrimPrefix(state, "BGP_FSM_")))
+	}
 }
 
 func (l *logger) line(level slog.Level, message string, fields log.Fields) {
 	l.errors.note(message, fields)
+	l.follow(message, fields)
 	if !l.log.Enabled(context.Background(), level) {
 		return
 	}

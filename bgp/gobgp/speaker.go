@@ -51,6 +51,7 @@ type Speaker struct {
 	log     *slog.Logger
 	changed func()
 	errors  *peerErrors
+	logger  *logger
 
 	mu      sync.Mutex
 	desired *Config
@@ -84,13 +85,18 @@ func New(log *slog.Logger, changed func()) *Speaker {
 		events: make(chan *api.Peer, 64), failed: map[string]string{}, fail: make(chan struct{}, 1),
 	}
 	s.forget()
-	s.server = server.NewBgpServer(server.LoggerOption(&logger{log: log, errors: s.errors}))
+	s.logger = &logger{log: log, errors: s.errors}
+	s.server = server.NewBgpServer(server.LoggerOption(s.logger))
 	return s
 }
 
 func (s *Speaker) forget() {
 	s.sessions, s.paths, s.classes, s.imports = map[string]*session{}, map[netip.Prefix]string{}, newClasses(), ""
 }
+
+// OnState has f called when a session enters a state ("opensent", …), before anything is read from the peer in it, so that a crash by what is read
+// can be traced to the peer. Only before Run. f must not block.
+func (s *Speaker) OnState(f func(peer netip.Addr, state string)) { s.logger.onState = f }
 
 // Apply makes c what the speaker has to do. It returns at once; State tells what has become of it. Of several configs in short order, only
 // the last counts.

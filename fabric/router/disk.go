@@ -121,6 +121,21 @@ func (d *disk) verdicts(log *slog.Logger) map[copyKey]verdict {
 	return all
 }
 
+// read reads a file that write wrote; v stays as it is where there is none.
+func (d *disk) read(name string, v any) error {
+	data, err := os.ReadFile(d.path(name))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(data) == 0 {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, v)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", d.path(name), err)
+	}
+	return nil
+}
+
 func (d *disk) path(name string) string { return filepath.Join(d.dir, name) }
 
 // write replaces a file as a whole.

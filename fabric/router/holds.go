@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"time"
 
 	"netfabric/fabric"
@@ -14,10 +15,14 @@ type hold struct {
 }
 
 // admit divides peers into those to have a session with now, and those that have to wait. begun are those with an established session.
-func admit(peers []fabric.RoutingPeer, states map[string]fabric.BFDState, begun map[string]bool, before map[string]hold, now time.Time) (open []fabric.RoutingPeer, held map[string]hold) {
+func admit(peers []fabric.RoutingPeer, states map[string]fabric.BFDState, begun map[string]bool, guilty penalties, before map[string]hold, now time.Time) (open []fabric.RoutingPeer, held map[string]hold) {
 	held = map[string]hold{}
 	for _, p := range peers {
-		if h, ok := strictHold(p, states); ok && !begun[p.Name] {
+		h, ok := penaltyHold(p, guilty, now)
+		if !ok && !begun[p.Name] {
+			h, ok = strictHold(p, states)
+		}
+		if ok {
 			h.since = now
 			if old, ok := before[p.Name]; ok && old.reason == h.reason {
 				h.since = old.since
@@ -29,6 +34,16 @@ func admit(peers []fabric.RoutingPeer, states map[string]fabric.BFDState, begun 
 		open = append(open, p)
 	}
 	return open, held
+}
+
+// penaltyHold tells whether a peer has to wait because it is believed to have crashed the worker.
+func penaltyHold(p fabric.RoutingPeer, guilty penalties, now time.Time) (hold, bool) {
+	x, ok := guilty.held(p.Address, now)
+	if !ok {
+		return hold{}, false
+	}
+	message := fmt.Sprintf("believed to have crashed the routing worker (%d times): no session before %s", x.Crashes, x.Until.UTC().Format(time.RFC3339))
+	return hold{reason: fabric.ReasonPenalty, message: message}, true
 }
 
 // strictHold tells whether a peer has to wait for its BFD.
@@ -53,7 +68,7 @@ func peerStates(peers []fabric.RoutingPeer, sessions []fabric.PeerState, states 
 	for _, p := range peers {
 		s, ok := known[p.Name]
 		if h, waits := held[p.Name]; waits {
-			s = fabric.PeerState{Name: p.Name, Address: p.Address, ASN: p.ASN, State: "idle", Since: h.since, LastError: h.message, Flaps: s.Flaps}
+			s = fabric.PeerState{Name: p.Name, Address: p.Address, ASN: p.ASN, State: "idle", Since: h.since, LastError: h.message, Hold: h.reason, Flaps: s.Flaps}
 		} else if !ok {
 			continue
 		}

@@ -263,7 +263,7 @@ func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.
 	case session.Established():
 		c.OK = true
 	default:
-		c.Reason, c.Message = fabric.ReasonSessionDown, cmp.Or(session.LastError, "no connection yet")
+		c.Reason, c.Message = cmp.Or(session.Hold, fabric.ReasonSessionDown), cmp.Or(session.LastError, "no connection yet")
 	}
 	if b := session.BFD; b != nil && !b.Up() && down == "" {
 		c.Message = joinWords(c.Message, fmt.Sprintf("BFD is %s: %s", b.State, b.Message))

@@ -31,6 +31,9 @@ type Worker struct {
 	bfd       *detectors
 	begun     map[string]bool // peers whose session is established
 	held      map[string]hold // peers without a session, by name
+	watchdog  *watchdog
+	filter    filter
+	filterErr error
 	links     *links
 	kernel    *kernel
 	routing   fabric.Routing
@@ -76,6 +79,10 @@ func New(log *slog.Logger, state string, bfd func() *exec.Cmd) (*Worker, error) 
 		w.gateways.poke()
 		w.post(w.sessionsChanged)
 	})
+	if w.watchdog, err = openWatchdog(d, log, time.Now()); err != nil {
+		return nil, err
+	}
+	w.speaker.OnState(w.watchdog.saw)
 	w.bfd = newDetectors(log, state, bfd)
 	w.bfd.failed = w.speaker.Fail
 	w.bfd.changed = func() { w.post(func() { w.dirty = true; w.bump() }) }
@@ -108,6 +115,9 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 			w.gateways.leave(bound) // while BGP still brings the routes
 			w.speaker.Stop(bound)
 			w.bfd.Stop(bound)
+			if err := w.filter.put(guard{}); err != nil {
+				w.log.Warn("the packet filter stays", "error", err)
+			}
 			cancel()
 			return nil
 		case f := <-w.calls:
@@ -315,21 +325,35 @@ func (w *Worker) step(now time.Time) time.Time {
 		if err := w.kernel.load(); err != nil {
 			w.log.Error("cannot see kernel routes", "error", err)
 		}
-		if len(w.failed) > 0 || w.pruneErr != nil || !maps.EqualFunc(before, w.kernel.installed, slices.Equal) {
+		if len(w.failed) > 0 || w.pruneErr != nil || w.filterErr != nil || w.filter.lost() || !maps.EqualFunc(before, w.kernel.installed, slices.Equal) {
 			w.dirty = true
 		}
+	}
+	if w.pardoned(now) {
+		w.dirty = true
 	}
 	if w.dirty && w.set {
 		w.dirty = false
 		w.settle(now)
 	}
 	next := w.reload
+	if at, ok := w.watchdog.penalties.next(now); ok && at.Before(next) {
+		next = at
+	}
 	for key, t := range w.trackers {
 		if at, ok := w.check(key, t, now); ok && at.Before(next) {
 			next = at
 		}
 	}
 	return next
+}
+
+// pardoned tells whether the penalty of a peer that is held for it is over.
+func (w *Worker) pardoned(now time.Time) bool {
+	return slices.ContainsFunc(w.routing.Peers, func(p fabric.RoutingPeer) bool {
+		_, guilty := w.watchdog.penalties.held(p.Address, now)
+		return w.held[p.Name].reason == fabric.ReasonPenalty && !guilty
+	})
 }
 
 // check starts the check of a copy if it is due, and tells when the next one is.
@@ -377,7 +401,10 @@ func (w *Worker) settle(now time.Time) {
 	w.bfd.Apply(w.routing.Peers, w.begun)
 	states, _, _ := w.bfd.State()
 	var open []fabric.RoutingPeer
-	open, w.held = admit(w.routing.Peers, states, w.begun, w.held, now)
+	open, w.held = admit(w.routing.Peers, states, w.begun, w.watchdog.penalties, w.held, now)
+	if w.filterErr = w.filter.put(guardOf(w.routing.Speaker, open)); w.filterErr != nil {
+		w.reloadIn(retryAfter)
+	}
 	// Only now that routes are there, and before any goes: nothing is promised that can't be kept.
 	w.speaker.Apply(gobgp.Config{
 		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.routing.Imports, Own: w.routing.Own, Restarting: w.restarts,
@@ -424,6 +451,8 @@ func (w *Worker) report() fabric.RoutingState {
 		state.Worker.Error, state.Worker.Reason = bgp.Err.Error(), fabric.ReasonOf(bgp.Err)
 	case bfdErr != nil:
 		state.Worker.Error, state.Worker.Reason = bfdErr.Error(), fabric.ReasonOf(bfdErr)
+	case w.filterErr != nil:
+		state.Worker.Error, state.Worker.Reason = w.filterErr.Error(), fabric.ReasonFilterFailed
 	case w.pruneErr != nil:
 		state.Worker.Error, state.Worker.Reason = w.pruneErr.Error(), fabric.ReasonRouteFailed
 	case w.keepErr != nil:

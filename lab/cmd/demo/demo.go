@@ -51,6 +51,9 @@ func runDemo(ctx context.Context, out io.Writer, name, bin string) error {
 			return err
 		}
 	}
+	if err := d.step(ctx, "wait until BFD watches all twelve sessions", d.watched); err != nil {
+		return err
+	}
 	if err := d.show(ctx); err != nil {
 		return err
 	}
@@ -140,10 +143,10 @@ func (d *demo) define(ctx context.Context) error {
 		profile device add default root disk path=/ pool=local
 		profile device add default eth0 nic network=fabbr0
 		image import `+image+` --alias busybox
-		bgp peer add r1-v4 192.0.2.1 65000 --export own --hold-time 3
-		bgp peer add r2-v4 192.0.2.2 65000 --export own --hold-time 3
-		bgp peer add r1-v6 2001:db8:2::1 65000 --export own --hold-time 3
-		bgp peer add r2-v6 2001:db8:2::2 65000 --export own --hold-time 3
+		bgp peer add r1-v4 192.0.2.1 65000 --export own --hold-time 3 --bfd-interval 50
+		bgp peer add r2-v4 192.0.2.2 65000 --export own --hold-time 3 --bfd-interval 50
+		bgp peer add r1-v6 2001:db8:2::1 65000 --export own --hold-time 3 --bfd-interval 50
+		bgp peer add r2-v6 2001:db8:2::2 65000 --export own --hold-time 3 --bfd-interval 50
 		anycast create web `+service4+`/32 `+service6+`/128 --check http:80 --interval 500ms
 	`)
 }
@@ -207,6 +210,41 @@ func (d *demo) announced(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("not everything is announced after 30 s; see fabricctl route list: %w", ctx.Err())
 		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// watched waits until BFD is up on all sessions with the timers that were asked for.
+func (d *demo) watched(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		text, err := d.on(ctx, "n1", "fabricctl", "bgp", "summary", "--format", "json")
+		if err != nil {
+			return err
+		}
+		var sessions []struct {
+			BFD *struct {
+				State     string
+				Detection int
+			}
+		}
+		if err := json.Unmarshal([]byte(text), &sessions); err != nil {
+			return fmt.Errorf("read fabricctl bgp summary: %w", err)
+		}
+		up := 0
+		for _, s := range sessions {
+			if s.BFD != nil && s.BFD.State == "up" && s.BFD.Detection == 150 {
+				up++
+			}
+		}
+		if up == 4*len(members) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d: %w\n%s", up, 4*len(members), ctx.Err(), text)
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
@@ -351,7 +389,7 @@ func (d *demo) killMember(ctx context.Context, p *running) error {
 	if err != nil {
 		return err
 	}
-	d.tell("power cut of member n3", withdrawn-event, " (the BGP hold time is 3 s)", r)
+	d.tell("power cut of member n3", withdrawn-event, " (BFD with 3 × 50 ms)", r)
 	return nil
 }
 
@@ -369,7 +407,10 @@ func (d *demo) rejoin(ctx context.Context) error {
 	if err := n3.Boot(ctx); err != nil {
 		return err
 	}
-	return d.wait(3)(ctx)
+	if err := d.wait(3)(ctx); err != nil {
+		return err
+	}
+	return d.watched(ctx)
 }
 
 // instancePID is the pid of an instance's init as its member sees it.

@@ -1,0 +1,181 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"netfabric/bgp"
+)
+
+const (
+	filterTable = "fabric_router"
+	filterChain = "input"
+)
+
+// filter keeps a guard in a table of nftables that is the worker's own. Others are never touched.
+type filter struct {
+	now   guard
+	known bool // what the table is is known to be now
+	rules int  // in the table
+}
+
+// put makes the table what the guard says, in one transaction. Repeats are free.
+func (f *filter) put(g guard) error {
+	if f.known && f.now.equal(g) {
+		return nil
+	}
+	f.known = false
+	conn, err := nftables.New()
+	if err == nil {
+		f.rules = replace(conn, g)
+		err = conn.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("guard BGP with nftables table %s: %w", filterTable, err)
+	}
+	f.now, f.known = g, true
+	return nil
+}
+
+// lost tells whether the table is not as put left it, because somebody flushed all rules: then the next put makes it anew.
+func (f *filter) lost() bool {
+	if !f.known {
+		return false // put has failed, and is tried again
+	}
+	conn, err := nftables.New()
+	if err != nil {
+		return false
+	}
+	table := &nftables.Table{Name: filterTable, Family: nftables.TableFamilyINet}
+	rules, err := conn.GetRules(table, &nftables.Chain{Name: filterChain, Table: table})
+	if err != nil && !errors.Is(err, unix.ENOENT) || len(rules) == f.rules {
+		return false
+	}
+	f.known = false
+	return true
+}
+
+// replace puts the whole table into a transaction, and tells how many rules it has.
+func replace(conn *nftables.Conn, g guard) (rules int) {
+	table := &nftables.Table{Name: filterTable, Family: nftables.TableFamilyINet}
+	conn.AddTable(table) // only what is there can be deleted
+	conn.DelTable(table)
+	if g.empty() {
+		return 0
+	}
+	conn.AddTable(table)
+	policy := nftables.ChainPolicyAccept
+	chain := conn.AddChain(&nftables.Chain{
+		Name: filterChain, Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter, Policy: &policy,
+	})
+	add := func(exprs ...[]expr.Any) {
+		rules++
+		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(slices.Concat(exprs...), &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})})
+	}
+	for _, h := range []header{header4, header6} {
+		if near := h.addressesOf(g.near); len(near) > 0 {
+			set := h.set(conn, table, "near", near)
+			for _, port := range g.ports() {
+				add(h.tcp(), port, h.source(set, false), h.crossedRouter())
+			}
+		}
+		if a := g.listen.Addr(); g.listen.IsValid() && (a.Is6() == (h.family == unix.NFPROTO_IPV6) || a == netip.IPv6Unspecified()) {
+			set := h.set(conn, table, "admitted", h.addressesOf(g.admit))
+			to := []expr.Any{}
+			if !a.IsUnspecified() {
+				to = h.to(a)
+			}
+			add(h.tcp(), to, port(destinationPort, g.listen.Port()), h.source(set, true))
+		}
+	}
+	return rules
+}
+
+// ports match segments of sessions: those that this side dialled, and those that it accepted.
+func (g guard) ports() [][]expr.Any {
+	all := [][]expr.Any{port(sourcePort, bgp.Port)}
+	if g.listen.IsValid() {
+		all = append(all, port(destinationPort, g.listen.Port()))
+	}
+	return all
+}
+
+// Offsets in the TCP header (RFC 9293, 3.1).
+const (
+	sourcePort      = 0
+	destinationPort = 2
+)
+
+func port(offset uint32, number uint16) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(number)},
+	}
+}
+
+// header is where things stand in the header of an IP version.
+type header struct {
+	family                         byte
+	version                        string
+	key                            nftables.SetDatatype
+	length                         uint32 // of an address
+	sourceAt, destinationAt, ttlAt uint32
+}
+
+var (
+	header4 = header{unix.NFPROTO_IPV4, "4", nftables.TypeIPAddr, 4, 12, 16, 8}  // RFC 791, 3.1
+	header6 = header{unix.NFPROTO_IPV6, "6", nftables.TypeIP6Addr, 16, 8, 24, 7} // RFC 8200, 3
+)
+
+func (h header) addressesOf(all []netip.Addr) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(all), func(a netip.Addr) bool { return uint32(a.BitLen()/8) != h.length })
+}
+
+// set makes a named set of addresses.
+func (h header) set(conn *nftables.Conn, table *nftables.Table, name string, addresses []netip.Addr) *nftables.Set {
+	s := &nftables.Set{Table: table, Name: name + h.version, KeyType: h.key}
+	var elements []nftables.SetElement
+	for _, a := range addresses {
+		elements = append(elements, nftables.SetElement{Key: a.AsSlice()})
+	}
+	_ = conn.AddSet(s, elements) // fails only for kinds of sets that this is not
+	return s
+}
+
+func (h header) tcp() []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{h.family}},
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
+	}
+}
+
+// source matches packets from an address of a set, or from any other one.
+func (h header) source(s *nftables.Set, other bool) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: h.sourceAt, Len: h.length},
+		&expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID, Invert: other},
+	}
+}
+
+func (h header) to(a netip.Addr) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: h.destinationAt, Len: h.length},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: a.AsSlice()},
+	}
+}
+
+// crossedRouter matches a TTL or hop limit that is not the one that was sent.
+func (h header) crossedRouter() []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: h.ttlAt, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{255}},
+	}
+}

@@ -1,0 +1,129 @@
+package router
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"netfabric/bgp/bgptest"
+	"netfabric/fabric"
+)
+
+// reach connects to an address from a host.
+func reach(t *testing.T, n *bgptest.Node, to string) error {
+	t.Helper()
+	ns, err := os.Open("/run/netns/" + n.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	conn, err := dialIn(ns, netip.MustParseAddrPort(to), time.Now().Add(300*time.Millisecond))
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+func TestOnlyPeersReachTheListener(t *testing.T) {
+	for _, to := range []string{"10.98.0.11:179", "[fd98::11]:179"} {
+		t.Run(to, func(t *testing.T) { onlyPeersReach(t, to) })
+	}
+}
+
+func onlyPeersReach(t *testing.T, to string) {
+	s := newSite(t, 1)
+	m := s.members[0]
+	stranger := bgptest.NewNode(t, "stranger")
+	s.frr.Node.Link("lan9", stranger, "eth0")
+	s.frr.Node.IP("link set dev lan9 master lan")
+	stranger.Address("eth0", "10.98.0.99/24", "fd98::99/64")
+	m.node.Run("nft", "add table inet mine; add chain inet mine keep")
+	m.value.Speaker.Listen = netip.MustParseAddrPort(to)
+	m.start()
+	m.set()
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		if err := reach(t, s.frr.Node, to); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	if err := reach(t, stranger, to); err == nil {
+		t.Error("a stranger reached it")
+	}
+	// Somebody flushes everything: it comes back.
+	m.node.Run("nft", "flush", "table", "inet", filterTable)
+	m.node.IP("link add extra type bridge") // something to look for
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		if out := m.node.Run("nft", "list", "ruleset"); !strings.Contains(out, "@admitted") {
+			return out
+		}
+		return ""
+	})
+	// Without peers there is no table, and that of somebody else is still there.
+	m.value.Peers, m.value.Announcements = nil, nil
+	m.set()
+	if out := m.node.Run("nft", "list", "tables"); strings.Contains(out, filterTable) || !strings.Contains(out, "inet mine") {
+		t.Errorf("tables are\n%s", out)
+	}
+}
+
+func TestGTSM(t *testing.T) {
+	for _, c := range []struct {
+		name, setting string
+		established   bool
+	}{
+		{"the peer has it too", "ttl-security hops 1", true},
+		{"the peer sends with TTL 1", "timers connect 1", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, 1, c.setting)
+			m := s.members[0]
+			for i := range m.value.Peers {
+				m.value.Peers[i].GTSM = true
+			}
+			m.start()
+			m.set()
+			if c.established {
+				s.gateways(anycast4, "10.98.0.11")
+				s.gateways(anycast6, "fd98::11")
+				return
+			}
+			// FRR accepts with TTL 255, and what it says from then on is dropped.
+			bgptest.Eventually(t, 10*time.Second, func() string {
+				if out := m.node.Run("nft", "list", "table", "inet", filterTable); strings.Contains(out, "packets 0") { // one rule for each family
+					return out
+				}
+				return ""
+			})
+			for _, name := range []string{"up4", "up6"} {
+				if p := m.peer(name); p.State == "openconfirm" || p.Established() {
+					t.Errorf("%+v", p)
+				}
+			}
+		})
+	}
+}
+
+func TestGuardOf(t *testing.T) {
+	speaker := &fabric.Speaker{ASN: 65000, Listen: netip.MustParseAddrPort("192.0.2.1:179")}
+	a, b := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")
+	peers := []fabric.RoutingPeer{{Address: b, GTSM: true}, {Address: a}}
+	for name, c := range map[string]struct {
+		speaker *fabric.Speaker
+		peers   []fabric.RoutingPeer
+		want    guard
+	}{
+		"no speaker":      {nil, peers, guard{}},
+		"no peers":        {speaker, nil, guard{}},
+		"listening":       {speaker, peers, guard{speaker.Listen, []netip.Addr{a, b}, []netip.Addr{b}}},
+		"dialling":        {&fabric.Speaker{ASN: 65000}, peers, guard{near: []netip.Addr{b}}},
+		"nothing to drop": {&fabric.Speaker{ASN: 65000}, peers[1:], guard{}},
+	} {
+		if got := guardOf(c.speaker, c.peers); !got.equal(c.want) || got.empty() != c.want.empty() {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}

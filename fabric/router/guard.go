@@ -1,0 +1,42 @@
+package router
+
+import (
+	"net/netip"
+	"slices"
+
+	"netfabric/fabric"
+)
+
+// guard is which packets of BGP the host takes.
+type guard struct {
+	listen netip.AddrPort // where sessions are accepted; zero: nowhere
+	admit  []netip.Addr   // that may connect to it
+	near   []netip.Addr   // whose packets must have crossed no router (RFC 5082)
+}
+
+// guardOf is the guard for the peers that there are to be sessions with.
+func guardOf(s *fabric.Speaker, open []fabric.RoutingPeer) guard {
+	var g guard
+	if s == nil || len(open) == 0 {
+		return g
+	}
+	g.listen = s.Listen
+	for _, p := range open {
+		if s.Listen.IsValid() {
+			g.admit = append(g.admit, p.Address)
+		}
+		if p.GTSM {
+			g.near = append(g.near, p.Address)
+		}
+	}
+	slices.SortFunc(g.admit, netip.Addr.Compare)
+	slices.SortFunc(g.near, netip.Addr.Compare)
+	return g
+}
+
+// empty tells whether nothing has to be filtered.
+func (g guard) empty() bool { return !g.listen.IsValid() && len(g.near) == 0 }
+
+func (g guard) equal(o guard) bool {
+	return g.listen == o.listen && slices.Equal(g.admit, o.admit) && slices.Equal(g.near, o.near)
+}

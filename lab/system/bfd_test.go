@@ -1,0 +1,141 @@
+package system
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"netfabric/lab"
+	"netfabric/lab/probe"
+)
+
+// TestBFD breaks what only BFD sees soon, under a client that keeps asking.
+func TestBFD(t *testing.T) {
+	w := newWorld(t)
+	w.define(t)
+	w.serve(t)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *world)
+	}{
+		{"worker killed", workerKilledBFD},
+		{"link cut", linkCutBFD},
+		{"member without power", memberWithoutPowerBFD},
+	} {
+		if !t.Run(test.name, func(t *testing.T) { test.run(t, w) }) {
+			return
+		}
+	}
+}
+
+// watched makes BFD of 3 × 50 ms watch all sessions, and waits until it does.
+func (w *world) watched(t *testing.T) {
+	t.Helper()
+	for _, peer := range []string{"r1-v4", "r2-v4", "r1-v6", "r2-v6"} {
+		w.ctl(t, "n1", `query -X PATCH -d {"bfd":{"interval":50,"multiplier":3}} /1.0/bgp/peers/`+peer)
+	}
+	lab.WaitFor(t, 60*time.Second, "BFD of 12 sessions", func() error {
+		text := w.ctl(t, "n1", "bgp summary --format json")
+		var sessions []struct {
+			State string
+			BFD   *struct {
+				State     string
+				Detection int
+			}
+		}
+		if err := json.Unmarshal([]byte(text), &sessions); err != nil {
+			return err
+		}
+		up := 0
+		for _, s := range sessions {
+			if s.State == "established" && s.BFD != nil && s.BFD.State == "up" && s.BFD.Detection == 150 {
+				up++
+			}
+		}
+		if up != 12 {
+			return fmt.Errorf("%d are watched:\n%s", up, w.ctl(t, "n1", "bgp summary --format csv"))
+		}
+		return nil
+	})
+}
+
+// bfdBound is what an outage must stay below: far under the hold time of 3 s, and with room for a machine that has much to do. How short outages
+// really are is logged.
+const bfdBound = 1500 * time.Millisecond
+
+func memberWithoutPowerBFD(t *testing.T, w *world) {
+	w.watched(t)
+	n3 := w.lab.MustNode(t, "n3")
+	c := w.startClient(t)
+	routes4 := w.watchNextHops(t, "r1", service4+"/32", 3)
+	routes6 := w.watchNextHops(t, "r1", service6+"/128", 3)
+	at := probe.Now()
+	if err := n3.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.outage(t, c, at, routes4, routes6)
+	if err := n3.Boot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.waitNextHops(t, 3, 30*time.Second)
+}
+
+// outage logs what a fault has cost, and fails the test when that is more than BFD allows.
+func (w *world) outage(t *testing.T, c *client, at time.Duration, routes4, routes6 *watch) {
+	t.Helper()
+	gone := func(n probe.NextHops) bool { return n.Count < 3 }
+	gone4 := routes4.until(t, gone).At - at
+	gone6 := routes6.until(t, gone).At - at
+	r := c.since(t, at, 3*time.Second)
+	t.Logf("next hop gone from r1 after %.1f ms (IPv4), %.1f ms (IPv6); %s", gone4.Seconds()*1000, gone6.Seconds()*1000, describe(r))
+	if gone4 > bfdBound || gone6 > bfdBound || r.Outage > bfdBound {
+		t.Errorf("that is not by BFD: %s", c.lost(at))
+	}
+}
+
+// linkCutBFD cuts a member's uplink at the far end of the switch, where neither the member nor the routers lose their carrier.
+func linkCutBFD(t *testing.T, w *world) {
+	w.watched(t)
+	sw := w.lab.MustNode(t, "sw-up")
+	bridge := strings.TrimSpace(sw.MustExec(t, "sh", "-c", "basename $(readlink /sys/class/net/eth5/master)"))
+	c := w.startClient(t)
+	routes4 := w.watchNextHops(t, "r1", service4+"/32", 3)
+	routes6 := w.watchNextHops(t, "r1", service6+"/128", 3)
+	at := probe.Now()
+	sw.MustExec(t, "ip", "link", "set", "eth5", "nomaster")
+	w.outage(t, c, at, routes4, routes6)
+	sw.MustExec(t, "ip", "link", "set", "eth5", "master", bridge)
+	w.waitNextHops(t, 3, 30*time.Second)
+}
+
+// workerKilledBFD kills a worker: BFD goes on, and nobody takes that for the death of the member.
+func workerKilledBFD(t *testing.T, w *world) {
+	w.watched(t)
+	before := w.ctl(t, "n1", "query /1.0/bgp/sessions")
+	workerKilled(t, w)
+	w.watched(t)
+	if b, a := bfdFlaps(t, before), bfdFlaps(t, w.ctl(t, "n1", "query /1.0/bgp/sessions")); a != b {
+		t.Errorf("BFD sessions of n2 failed %d times before and %d times after the worker was killed", b, a)
+	}
+}
+
+// bfdFlaps counts the failures of n2's BFD sessions.
+func bfdFlaps(t *testing.T, text string) (count int) {
+	t.Helper()
+	var sessions []struct {
+		Member string
+		BFD    *struct{ Flaps int }
+	}
+	if err := json.Unmarshal([]byte(text), &sessions); err != nil {
+		t.Fatal(errors.Join(err, errors.New(text)))
+	}
+	for _, s := range sessions {
+		if s.Member == "n2" && s.BFD != nil {
+			count += s.BFD.Flaps
+		}
+	}
+	return count
+}
