@@ -22,6 +22,7 @@ func TestBFD(t *testing.T) {
 		run  func(*testing.T, *world)
 	}{
 		{"worker killed", workerKilledBFD},
+		{"busy processors", busyProcessorsBFD},
 		{"link cut", linkCutBFD},
 		{"member without power", memberWithoutPowerBFD},
 	} {
@@ -69,7 +70,7 @@ const bfdBound = 1500 * time.Millisecond
 func memberWithoutPowerBFD(t *testing.T, w *world) {
 	w.watched(t)
 	n3 := w.lab.MustNode(t, "n3")
-	c := w.startClient(t)
+	c := w.startClient(t, serviceURLs...)
 	routes4 := w.watchNextHops(t, "r1", service4+"/32", 3)
 	routes6 := w.watchNextHops(t, "r1", service6+"/128", 3)
 	at := probe.Now()
@@ -91,6 +92,9 @@ func (w *world) outage(t *testing.T, c *client, at time.Duration, routes4, route
 	gone6 := routes6.until(t, gone).At - at
 	r := c.since(t, at, 3*time.Second)
 	t.Logf("next hop gone from r1 after %.1f ms (IPv4), %.1f ms (IPv6); %s", gone4.Seconds()*1000, gone6.Seconds()*1000, describe(r))
+	if r.Sent == 0 {
+		t.Error("the client sent nothing")
+	}
 	if gone4 > bfdBound || gone6 > bfdBound || r.Outage > bfdBound {
 		t.Errorf("that is not by BFD: %s", c.lost(at))
 	}
@@ -101,7 +105,7 @@ func linkCutBFD(t *testing.T, w *world) {
 	w.watched(t)
 	sw := w.lab.MustNode(t, "sw-up")
 	bridge := strings.TrimSpace(sw.MustExec(t, "sh", "-c", "basename $(readlink /sys/class/net/eth5/master)"))
-	c := w.startClient(t)
+	c := w.startClient(t, serviceURLs...)
 	routes4 := w.watchNextHops(t, "r1", service4+"/32", 3)
 	routes6 := w.watchNextHops(t, "r1", service6+"/128", 3)
 	at := probe.Now()
@@ -119,6 +123,27 @@ func workerKilledBFD(t *testing.T, w *world) {
 	w.watched(t)
 	if b, a := bfdFlaps(t, before), bfdFlaps(t, w.ctl(t, "n1", "query /1.0/bgp/sessions")); a != b {
 		t.Errorf("BFD sessions of n2 failed %d times before and %d times after the worker was killed", b, a)
+	}
+}
+
+// busyProcessorsBFD keeps a member's processors busy for some detection times: it is not dead.
+func busyProcessorsBFD(t *testing.T, w *world) {
+	n2 := w.lab.MustNode(t, "n2")
+	if warning := w.ctl(t, "n2", "query /1.0/bgp"); strings.Contains(warning, `"warning"`) {
+		t.Skip("BFD has no real-time priority here: ", warning)
+	}
+	w.watched(t)
+	before := w.ctl(t, "n1", "query /1.0/bgp/sessions")
+	changes := w.monitorRoutes(t, "r1", "r2")
+	// Busy loops, three for each processor.
+	n2.MustExec(t, "sh", "-c", `for i in $(seq $((3 * $(nproc)))); do timeout 2 sh -c 'while :; do :; done' & done; wait`)
+	if b, a := bfdFlaps(t, before), bfdFlaps(t, w.ctl(t, "n1", "query /1.0/bgp/sessions")); a != b {
+		t.Errorf("BFD sessions of n2 failed %d times before and %d times after", b, a)
+	}
+	for _, line := range changes() {
+		if strings.Contains(line, "Deleted") {
+			t.Errorf("route removed: %s", line)
+		}
 	}
 }
 
