@@ -46,13 +46,11 @@ func runDemo(ctx context.Context, out io.Writer, name, bin string) error {
 		{"launch an anycast service with a copy on each member", d.launch},
 		{"wait until both routers have three next hops for it, in both families", d.wait(3)},
 		{"wait until every prefix has been announced to every peer", d.announced},
+		{"wait until BFD watches all twelve sessions, with 3 × 50 ms", d.watched},
 	} {
 		if err := d.step(ctx, s.what, s.do); err != nil {
 			return err
 		}
-	}
-	if err := d.step(ctx, "wait until BFD watches all twelve sessions", d.watched); err != nil {
-		return err
 	}
 	if err := d.show(ctx); err != nil {
 		return err
