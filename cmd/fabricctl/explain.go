@@ -161,6 +161,9 @@ func (e *explainer) step(depth int, s explain.Step) {
 	if !s.OK {
 		mark, text = e.marks.no, s.Reason+": "+s.Text
 	}
+	if s.Meant {
+		mark = e.marks.idle
+	}
 	if !s.Since.IsZero() {
 		text += fmt.Sprintf(" (for %s)", ago(e.now.Sub(s.Since)))
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -120,53 +119,6 @@ func TestLifecycleDiff(t *testing.T) {
 		if got := actions(); !slices.Equal(got, step.want) {
 			t.Fatalf("got %v, want %v", got, step.want)
 		}
-	}
-}
-
-func TestRoutingDiff(t *testing.T) {
-	peer, svc := fabric.Key{Kind: fabric.KindPeer, Name: "tor1"}, fabric.Key{Kind: fabric.KindAnycast, Name: "dns"}
-	prefix := netip.MustParsePrefix("203.0.113.53/32")
-	session := func(state string) fabric.Condition {
-		return fabric.Condition{Object: peer, Member: "n1", Type: fabric.ConditionSession, Reason: "hold-timer"}.WithData(fabric.PeerState{Name: "tor1", State: state})
-	}
-	route := func(announced, healthy bool, reason string) fabric.Condition {
-		return fabric.Condition{Object: svc, Member: "n1", Type: fabric.ConditionRoutes}.WithData([]fabric.RouteState{{
-			Prefix: prefix, Owner: svc, Up: announced, Reason: reason, Peers: []fabric.RoutePeer{{Peer: "tor1", Announced: announced}},
-			Copies: []fabric.CopyState{{Instance: "d1", Device: "eth0", Healthy: healthy, Reason: reason}},
-		}})
-	}
-	last := fabric.EmptyReports()
-	for _, step := range []struct {
-		set  []fabric.Condition
-		gone []fabric.ConditionKey
-		want []RoutingEvent
-	}{
-		{[]fabric.Condition{session("active")}, nil, nil},
-		{[]fabric.Condition{session("established")}, nil, []RoutingEvent{{Action: "session-up", Member: "n1", Peer: "tor1", Reason: "hold-timer"}}},
-		{[]fabric.Condition{route(true, true, "")}, nil, []RoutingEvent{
-			{Action: "copy-healthy", Member: "n1", Prefix: prefix, Owner: "anycast/dns", Instance: "d1"},
-			{Action: "prefix-announced", Member: "n1", Peer: "tor1", Prefix: prefix, Owner: "anycast/dns"},
-		}},
-		{[]fabric.Condition{route(false, false, "check-failed")}, nil, []RoutingEvent{
-			{Action: "copy-unhealthy", Member: "n1", Prefix: prefix, Owner: "anycast/dns", Instance: "d1", Reason: "check-failed"},
-			{Action: "prefix-withdrawn", Member: "n1", Peer: "tor1", Prefix: prefix, Owner: "anycast/dns", Reason: "check-failed"},
-		}},
-		{[]fabric.Condition{route(true, true, "")}, nil, []RoutingEvent{
-			{Action: "copy-healthy", Member: "n1", Prefix: prefix, Owner: "anycast/dns", Instance: "d1"},
-			{Action: "prefix-announced", Member: "n1", Peer: "tor1", Prefix: prefix, Owner: "anycast/dns"},
-		}},
-		{nil, []fabric.ConditionKey{route(true, true, "").Key(), session("").Key()}, []RoutingEvent{
-			{Action: "prefix-withdrawn", Member: "n1", Peer: "tor1", Prefix: prefix, Owner: "anycast/dns", Reason: "removed"},
-			{Action: "session-down", Member: "n1", Peer: "tor1", Reason: "removed"},
-		}},
-	} {
-		now := last.With(last.Counter+1, step.set, step.gone)
-		got := routing(last, now)
-		slices.SortFunc(got, func(a, b RoutingEvent) int { return strings.Compare(a.Action, b.Action) })
-		if !reflect.DeepEqual(got, step.want) {
-			t.Fatalf("got  %+v\nwant %+v", got, step.want)
-		}
-		last = now
 	}
 }
 

@@ -2,9 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
-	"net/netip"
-	"slices"
 	"time"
 
 	incusapi "github.com/lxc/incus/v6/shared/api"
@@ -53,7 +50,7 @@ func (s *Server) watch(ctx context.Context) {
 			}
 		}
 		if s.Events.wanted(EventRouting) {
-			for _, e := range routing(last.reports, now.reports) {
+			for _, e := range routing(last, now) {
 				s.Events.publish(EventRouting, "", e)
 			}
 		}
@@ -148,131 +145,4 @@ func deleted(k fabric.Kind) string {
 		return "-removed"
 	}
 	return "-deleted"
-}
-
-// RoutingEvent is the metadata of events of type "routing".
-type RoutingEvent struct {
-	Action   string       `json:"action"` // gateway-STATE, session-up, session-down, prefix-announced, prefix-withdrawn, copy-healthy, copy-unhealthy
-	Member   string       `json:"member"`
-	Peer     string       `json:"peer,omitempty"`
-	Gateway  string       `json:"gateway,omitempty"`
-	Family   string       `json:"family,omitempty"` // of the gateway: ipv4, ipv6
-	Prefix   netip.Prefix `json:"prefix,omitzero"`
-	Owner    string       `json:"owner,omitempty"` // kind/name of the object because of which the prefix is announced
-	Instance string       `json:"instance,omitempty"`
-	Reason   string       `json:"reason,omitempty"`
-	Message  string       `json:"message,omitempty"`
-}
-
-// routing is what happened to sessions, prefixes and copies.
-func routing(last, now *fabric.Reports) []RoutingEvent {
-	if last == now {
-		return nil
-	}
-	var events []RoutingEvent
-	before, after := sessionStates(last), sessionStates(now)
-	for at, is := range after {
-		if was := before[at]; is.Action != was.Action && (was.Action != "" || is.Action == "session-up") {
-			events = append(events, is)
-		}
-	}
-	for at, was := range before {
-		if _, there := after[at]; !there && was.Action == "session-up" {
-			was.Action, was.Reason, was.Message = "session-down", "removed", ""
-			events = append(events, was)
-		}
-	}
-	events = append(events, routeEvents(routeStates(last), routeStates(now))...)
-	events = append(events, gatewayEvents(gatewayStates(last), gatewayStates(now))...)
-	slices.SortFunc(events, func(a, b RoutingEvent) int { return compareText(a, b) })
-	return events
-}
-
-func compareText(a, b RoutingEvent) int {
-	x, y := fmt.Sprint(a.Member, a.Peer, a.Gateway, a.Family, a.Prefix, a.Instance, a.Action), fmt.Sprint(b.Member, b.Peer, b.Gateway, b.Family, b.Prefix, b.Instance, b.Action)
-	if x < y {
-		return -1
-	} else if x > y {
-		return 1
-	}
-	return 0
-}
-
-// sessionStates are the sessions by member and peer, as the events that would tell of them.
-func sessionStates(reports *fabric.Reports) map[[2]string]RoutingEvent {
-	all := map[[2]string]RoutingEvent{}
-	for _, c := range reports.All(fabric.ConditionSession) {
-		e := RoutingEvent{Action: "session-down", Member: c.Member, Peer: c.Object.Name, Reason: c.Reason, Message: c.Message}
-		if fabric.JSON[fabric.PeerState](c.Data).Established() {
-			e.Action = "session-up"
-		}
-		all[[2]string{c.Member, c.Object.Name}] = e
-	}
-	return all
-}
-
-// routeKey identifies a prefix on a member.
-type routeKey struct {
-	member string
-	prefix netip.Prefix
-	owner  fabric.Key
-}
-
-func routeStates(reports *fabric.Reports) map[routeKey]fabric.RouteState {
-	all := map[routeKey]fabric.RouteState{}
-	for _, c := range reports.All(fabric.ConditionRoutes) {
-		for _, r := range fabric.JSON[[]fabric.RouteState](c.Data) {
-			all[routeKey{c.Member, r.Prefix, r.Owner}] = r
-		}
-	}
-	return all
-}
-
-func routeEvents(before, after map[routeKey]fabric.RouteState) []RoutingEvent {
-	var events []RoutingEvent
-	for at, is := range after {
-		was := before[at]
-		e := RoutingEvent{Member: at.member, Prefix: at.prefix, Owner: at.owner.String(), Reason: is.Reason, Message: is.Message}
-		for _, p := range is.Peers {
-			if e.Peer = p.Peer; p.Announced && !announced(was, p.Peer) {
-				e.Action, e.Reason, e.Message = "prefix-announced", "", ""
-				events = append(events, e)
-			}
-		}
-		for _, p := range was.Peers {
-			if e.Peer = p.Peer; p.Announced && !announced(is, p.Peer) {
-				e.Action, e.Reason, e.Message = "prefix-withdrawn", is.Reason, is.Message
-				events = append(events, e)
-			}
-		}
-		e.Peer = ""
-		for _, c := range is.Copies {
-			i := slices.IndexFunc(was.Copies, func(o fabric.CopyState) bool { return o.Instance == c.Instance && o.Device == c.Device })
-			if i >= 0 && was.Copies[i].Healthy == c.Healthy || i < 0 && !c.Healthy {
-				continue
-			}
-			e.Instance, e.Reason, e.Message, e.Action = c.Instance, c.Reason, c.Message, "copy-unhealthy"
-			if c.Healthy {
-				e.Action = "copy-healthy"
-			}
-			events = append(events, e)
-		}
-	}
-	for at, was := range before {
-		if _, there := after[at]; there {
-			continue
-		}
-		for _, p := range was.Peers {
-			if p.Announced {
-				events = append(events, RoutingEvent{
-					Action: "prefix-withdrawn", Member: at.member, Peer: p.Peer, Prefix: at.prefix, Owner: at.owner.String(), Reason: "removed",
-				})
-			}
-		}
-	}
-	return events
-}
-
-func announced(r fabric.RouteState, peer string) bool {
-	return slices.ContainsFunc(r.Peers, func(p fabric.RoutePeer) bool { return p.Peer == peer && p.Announced })
 }

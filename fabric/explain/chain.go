@@ -97,17 +97,18 @@ func (c *chain) reported() bool {
 		c.fail(fabric.ReasonNoMember, "")
 		return false
 	}
-	if c.in.Offline(c.member) {
-		c.out.State = Unknown
-		c.fail(fabric.ReasonMemberOffline, "")
-		return false
-	}
 	condition, ok := c.in.Reports.Get(c.intent.Owner, c.member, fabric.ConditionRoutes)
 	found := false
 	for _, r := range fabric.JSON[[]fabric.RouteState](condition.Data) {
 		if r.Prefix == c.intent.Prefix && r.Kind == c.intent.Kind {
 			c.state, found = r, true
 		}
+	}
+	if c.in.Offline(c.member) {
+		c.out.State = Unknown
+		c.fail(fabric.ReasonMemberOffline, c.lastWord())
+		c.state = fabric.RouteState{}
+		return false
 	}
 	switch {
 	case ok && condition.Reason == fabric.ReasonWorkerDown:
@@ -133,6 +134,20 @@ func (c *chain) reported() bool {
 		return false
 	}
 	return true
+}
+
+// lastWord is what a member that is offline said last.
+func (c *chain) lastWord() string {
+	var told []string
+	for _, p := range c.state.Peers {
+		if p.Announced {
+			told = append(told, p.Peer)
+		}
+	}
+	if len(told) == 0 {
+		return fmt.Sprintf("%s gives no sign of life; it had told no peer of %s when it last did", c.member, c.intent.Prefix)
+	}
+	return fmt.Sprintf("%s gives no sign of life; when it last did, it had told %s of %s", c.member, strings.Join(told, ", "), c.intent.Prefix)
 }
 
 // stopped tells whether the instance of the intent is not meant to run: members say nothing of its prefixes for long then.
@@ -299,7 +314,7 @@ func (c *chain) peerSteps(p fabric.RoutePeer) []Step {
 		return append(steps, bad(reason, p.Message, c.names("", p.Peer)))
 	}
 	if !p.Announced && reason == fabric.ReasonSessionDown {
-		s := bad(reason, cmp.Or(session.LastError, condition.Message), c.names("", p.Peer))
+		s := bad(reason, cmp.Or(p.Message, session.LastError, condition.Message), c.names("", p.Peer))
 		s.Since = session.Since
 		return append(steps, s)
 	}
@@ -308,36 +323,34 @@ func (c *chain) peerSteps(p fabric.RoutePeer) []Step {
 			Text: fmt.Sprintf("session with %s (AS %d) is established", session.Address, session.ASN)})
 	}
 	if !p.Announced {
-		return append(steps, bad(reason, "", c.names("", p.Peer)))
+		return append(steps, bad(reason, p.Message, c.names("", p.Peer)))
 	}
 	return append(steps, Step{Stage: fabric.StageAdjOut, OK: true, Text: fmt.Sprintf("%s has been told of %s", p.Peer, c.intent.Prefix)})
 }
 
-// judge sums up the steps. What is in the way of one copy, or of one peer, is in nobody's way as long as another does.
+// judge sums up the steps. What is in the way of one copy, or of one peer, is in nobody's way as long as another does; what policy keeps from
+// some peers while others are told is as it should be.
 func (c *chain) judge() {
+	told := len(c.out.Told) > 0
 	var first *Step
 	for at := range c.out.Steps {
-		if s := &c.out.Steps[at]; !s.OK && (first == nil || first.Instance != "" && s.Instance == "") {
+		s := &c.out.Steps[at]
+		switch {
+		case s.OK:
+		case told && s.Peer != "" && s.Stage == fabric.StagePolicy:
+			s.Meant = true
+		case told && s.Peer == "": // of a copy: another answers
+		case first == nil || first.Instance != "" && s.Instance == "":
 			first = s
 		}
 	}
-	told, peers := len(c.out.Told), len(c.state.Peers)
+	c.out.Blocker = first
 	switch {
-	case told > 0 && told == peers:
+	case told && first == nil:
 		c.out.State = Announced
-		return
-	case told > 0:
+	case told:
 		c.out.State = Partly
 	}
-	if told > 0 && first != nil && first.Peer == "" { // of a copy: another answers
-		first = nil
-		for at := range c.out.Steps {
-			if s := &c.out.Steps[at]; !s.OK && s.Peer != "" && first == nil {
-				first = s
-			}
-		}
-	}
-	c.out.Blocker = first
 }
 
 func family(a netip.Addr) string {

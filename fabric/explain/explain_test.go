@@ -352,3 +352,32 @@ func TestTwoOwnersOfOnePrefix(t *testing.T) {
 		t.Errorf("%s", transcript(a))
 	}
 }
+
+// What policy keeps from one peer is as it should be while another is told; when nobody is told it is what stands in the way.
+func TestPolicyIsMeant(t *testing.T) {
+	w := newWorld(t)
+	w.instance("web1", fabric.InstanceRunning, nil)
+	r := withCopy(told(), "", "")
+	ix := fabric.RoutePeer{Peer: "ix", Reason: fabric.ReasonPolicy, Message: "policy anycast-only rejects it"}
+	r.Peers = append(r.Peers, ix)
+	w.route("n1", "instance/web1", "10.50.0.7/32", fabric.AnnounceInstance, r)
+	a := w.ask("10.50.0.7")
+	if last := a.Matches[0].Members[0].Steps; a.State != Announced || a.Blocker != nil || !last[len(last)-1].Meant {
+		t.Errorf("%s", transcript(a))
+	}
+	r.Peers, r.Reason = []fabric.RoutePeer{ix}, fabric.ReasonPolicy
+	w.route("n1", "instance/web1", "10.50.0.7/32", fabric.AnnounceInstance, r)
+	if a := w.ask("10.50.0.7"); a.State != Blocked || a.Blocker == nil || a.Blocker.Text != ix.Message || a.Blocker.Peer != "ix" {
+		t.Errorf("%s", transcript(a))
+	}
+}
+
+func TestLastWord(t *testing.T) {
+	w := newWorld(t)
+	w.instance("web1", fabric.InstanceRunning, nil)
+	w.route("n1", "instance/web1", "10.50.0.7/32", fabric.AnnounceInstance, withCopy(told(), "", ""))
+	w.offline["n1"] = true
+	if a := w.ask("10.50.0.7"); a.Blocker.Text != "n1 gives no sign of life; when it last did, it had told tor1 of 10.50.0.7/32" || a.Matches[0].Members[0].State != Unknown {
+		t.Errorf("%s", transcript(a))
+	}
+}
