@@ -61,7 +61,7 @@ var reasonTexts = map[string]ReasonText{
 	ReasonFilterFailed: {Stage: StageWorker, Cause: "the routing worker can't set the packet filter that guards BGP",
 		Fix: "see the error with fabricctl query /1.0/bgp; the kernel needs nftables"},
 	ReasonPenalty: {Stage: StageSession, Cause: "the peer is believed to have crashed the routing worker and has to wait",
-		Fix: "find out what it sent (crash.log in the worker's state directory) and repair or disable the peer"},
+		Fix: "find out what it sent (crash-last.log in the worker's state directory) and repair or disable the peer"},
 	ReasonNAT: {Stage: StageNetwork, Cause: "the network hides its addresses behind those of its members (NAT)",
 		Fix: "announce it as it is: fabricctl network set NETWORK ipv4.nat=false (or ipv6.nat)"},
 	ReasonNetworkDown: {Stage: StageNetwork, Cause: "the network is not there on this member",
