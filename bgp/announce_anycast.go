@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"netfabric/fabric"
 )
@@ -13,7 +14,7 @@ import (
 func announceAnycast(v fabric.View) (o offer) {
 	members := map[string][]*fabric.Instance{} // instances here, by service
 	for _, i := range v.Desired.Instances() {
-		if i.Member != v.Member {
+		if i.Member != v.Member && v.Facts.Instances[i.Name].Status != fabric.InstanceRunning {
 			continue
 		}
 		config, _ := i.Expanded(v.Desired)
@@ -39,6 +40,7 @@ func (o *offer) service(v fabric.View, service *fabric.Anycast, p netip.Prefix, 
 		c, why, message := anycastCopy(v, i, p.Addr())
 		if why == "" {
 			c.Check = check(service)
+			c.Drain, c.Linger = drain(v, i)
 			copies = append(copies, c)
 			continue
 		}
@@ -52,7 +54,44 @@ func (o *offer) service(v fabric.View, service *fabric.Anycast, p netip.Prefix, 
 		o.refuse(p, fabric.AnnounceAnycast, owner, reason, "%s", strings.Join(messages, "; "))
 		return
 	}
-	o.announce(fabric.Announcement{Prefix: p, Kind: fabric.AnnounceAnycast, Owner: owner, Copies: copies, Route: true})
+	o.announce(fabric.Announcement{Prefix: p, Kind: fabric.AnnounceAnycast, Owner: owner, Copies: copies, Route: true, Keep: keep(v, service, p)})
+}
+
+// drain tells why a copy that runs is not to be used any more, and for how many milliseconds what is under way is still brought to it. What is
+// wanted counts, not what is: the withdraw comes before the stop.
+func drain(v fabric.View, i *fabric.Instance) (reason string, linger int) {
+	config, _ := i.Expanded(v.Desired)
+	switch {
+	case i.Deleting, i.Power != fabric.PowerRunning, i.Member != v.Member, v.Facts.Instances[i.Name].Boots < i.Boots:
+		reason = fabric.ReasonDraining
+	case fabric.ParseBool(fabric.InstanceKeys.Get(config, "anycast.maintenance")):
+		reason = fabric.ReasonMaintenance
+	default:
+		return "", 0
+	}
+	return reason, int(config.AnycastDrain() / time.Millisecond)
+}
+
+// keep is the number of copies that have to answer here even if their checks fail, so that the service has as many as it needs. Healthy ones
+// elsewhere are those that their members report; of a member that is offline nothing is believed.
+func keep(v fabric.View, service *fabric.Anycast, p netip.Prefix) int {
+	if service.MinHealthy == 0 {
+		return 0
+	}
+	elsewhere := 0
+	for _, c := range v.Reports.Of(fabric.KeyOf(service)) {
+		if c.Type != fabric.ConditionRoutes || c.Member == v.Member || slices.Contains(v.Offline, c.Member) {
+			continue
+		}
+		for _, route := range fabric.JSON[[]fabric.RouteState](c.Data) {
+			for _, state := range route.Copies {
+				if route.Prefix == p && state.Healthy {
+					elsewhere++
+				}
+			}
+		}
+	}
+	return max(0, service.MinHealthy-elsewhere)
 }
 
 // anycastCopy is the first NIC of an instance, in the order of devices, that can answer for an address.

@@ -242,3 +242,84 @@ func TestSpeaker(t *testing.T) {
 		t.Errorf("identifiers of names: %s, %s", a, b)
 	}
 }
+
+// drains tells of a prefix's copies whether they are drained, and how many are to be kept.
+func drains(p Plan, prefix string) string {
+	for _, a := range p.Announcements {
+		if a.Prefix.String() == prefix {
+			line := fmt.Sprintf("keep %d", a.Keep)
+			for _, c := range a.Copies {
+				line += fmt.Sprintf(", %s %s %d", c.Instance, c.Drain, c.Linger)
+			}
+			return line
+		}
+	}
+	return "not announced"
+}
+
+func TestCopiesAreDrained(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(i *fabric.Instance)
+		want   string
+	}{
+		{"runs", func(*fabric.Instance) {}, "keep 0, c1  0"},
+		{"to be stopped", func(i *fabric.Instance) { i.Power = fabric.PowerStopped }, "keep 0, c1 draining 500"},
+		{"to be restarted", func(i *fabric.Instance) { i.Boots = 2 }, "keep 0, c1 draining 500"},
+		{"to be deleted", func(i *fabric.Instance) { i.Deleting = true }, "keep 0, c1 draining 500"},
+		{"to be moved", func(i *fabric.Instance) { i.Member = "m2" }, "keep 0, c1 draining 500"},
+		{"under maintenance", func(i *fabric.Instance) { i.Config["anycast.maintenance"], i.Config["anycast.drain"] = "yes", "50" }, "keep 0, c1 maintenance 50"},
+		{"to be stopped under maintenance", func(i *fabric.Instance) { i.Config["anycast.maintenance"], i.Power = "true", fabric.PowerStopped }, "keep 0, c1 draining 500"},
+	} {
+		i := instance("c1", "m1", "nat0", fabric.Config{"anycast": "dns"}, nil, "10.60.0.2")
+		i.Boots = 1
+		c.change(i)
+		v := view(t, &fabric.Anycast{Header: fabric.Header{Name: "dns"}, Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.53/32")}}, i)
+		run(v, i, 100)
+		f := v.Facts.Instances["c1"]
+		f.Boots = 1
+		v.Facts.Instances["c1"] = f
+		plan, _ := Make(v)
+		if got := drains(plan, "203.0.113.53/32"); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestLastCopiesAreKept(t *testing.T) {
+	service := &fabric.Anycast{Header: fabric.Header{Name: "dns"}, Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.53/32"), netip.MustParsePrefix("2001:db8::53/128")}}
+	says := func(member string, healthy4, healthy6 bool) fabric.Condition {
+		var routes []fabric.RouteState
+		for p, healthy := range map[int]bool{0: healthy4, 1: healthy6} {
+			routes = append(routes, fabric.RouteState{Prefix: service.Addresses[p], Copies: []fabric.CopyState{{Instance: "on-" + member, Healthy: healthy, Kept: !healthy}}})
+		}
+		return fabric.Condition{Object: fabric.KeyOf(service), Member: member, Type: fabric.ConditionRoutes}.WithData(routes)
+	}
+	for _, c := range []struct {
+		name    string
+		min     int
+		reports []fabric.Condition
+		offline []string
+		want    string
+	}{
+		{"no minimum", 0, nil, nil, "keep 0, c1  0"},
+		{"no other member has a copy", 1, nil, nil, "keep 1, c1  0"},
+		{"its own word does not count", 1, []fabric.Condition{says("m1", true, true)}, nil, "keep 1, c1  0"},
+		{"another one is healthy", 1, []fabric.Condition{says("m2", true, false)}, nil, "keep 0, c1  0"},
+		{"another one is healthy in the other family", 1, []fabric.Condition{says("m2", false, true)}, nil, "keep 1, c1  0"},
+		{"what another one keeps is not healthy", 1, []fabric.Condition{says("m2", false, false)}, nil, "keep 1, c1  0"},
+		{"one of two", 2, []fabric.Condition{says("m2", true, true), says("m3", false, false)}, nil, "keep 1, c1  0"},
+		{"more than enough", 2, []fabric.Condition{says("m2", true, true), says("m3", true, true), says("m4", true, true)}, nil, "keep 0, c1  0"},
+		{"the other one's member is offline", 1, []fabric.Condition{says("m2", true, true)}, []string{"m2"}, "keep 1, c1  0"},
+	} {
+		service.MinHealthy = c.min
+		i := instance("c1", "m1", "br0", fabric.Config{"anycast": "dns"}, nil, "10.50.0.2", "fd50::2")
+		v := view(t, service, i)
+		run(v, i, 100)
+		v.Reports, v.Offline = v.Reports.With(1, c.reports, nil), c.offline
+		plan, _ := Make(v)
+		if got := drains(plan, "203.0.113.53/32"); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}

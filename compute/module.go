@@ -57,6 +57,7 @@ type job struct {
 	life     time.Time // start of the life whose end was seen last
 	deaths   int       // in a row
 	retryAt  time.Time
+	drain    drain // before the stop that is due
 }
 
 // NewModule makes the module. It does nothing before the first Reconcile.
@@ -189,7 +190,13 @@ func (m *Module) pursue(v fabric.View, s situation, now time.Time, report *fabri
 	var blocked *fabric.Error
 	if j.doing == stepNone {
 		var next step
-		if next, blocked = decide(s); next == stepNone {
+		next, blocked = decide(s)
+		draining := m.drain(v, s, j, next, now)
+		if draining > 0 {
+			if report.Again == 0 || draining < report.Again {
+				report.Again = draining
+			}
+		} else if next == stepNone {
 			if blocked == nil {
 				j.failed, j.failures = nil, 0
 			}
@@ -202,6 +209,19 @@ func (m *Module) pursue(v fabric.View, s situation, now time.Time, report *fabri
 		}
 	}
 	m.report(s, j, blocked, report)
+}
+
+// drain tells how long a step has to wait because it stops a copy of an anycast service that traffic may still be led to.
+func (m *Module) drain(v fabric.View, s situation, j *job, next step, now time.Time) time.Duration {
+	if next != stepStop || s.instance == nil || s.container.State != ContainerRunning {
+		j.drain = drain{}
+		return 0
+	}
+	config, _ := s.instance.Expanded(v.Desired)
+	if len(config.AnycastServices()) == 0 {
+		return 0
+	}
+	return j.drain.wait(now, withdrawn(v.Facts.Routing, s.name), config.AnycastDrain())
 }
 
 // died notes the end of a life that nobody had asked for.

@@ -499,3 +499,49 @@ func TestExecEnvironment(t *testing.T) {
 		}
 	})
 }
+
+func TestAnycastCopyIsWithdrawnBeforeItsStop(t *testing.T) {
+	for name, change := range map[string]func(*fabric.Instance){
+		"stop":    func(i *fabric.Instance) { i.Power = fabric.PowerStopped },
+		"restart": func(i *fabric.Instance) { i.Boots++ },
+		"delete":  func(i *fabric.Instance) { i.Deleting = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(m *member) {
+				m.put(&fabric.Anycast{Header: fabric.Header{Name: "dns"}, Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.53/32")}})
+				i := m.instance("c1", m.importImage(m.images, "m1"))
+				i.Config["anycast"], i.Config["anycast.drain"] = "dns", "200"
+				m.put(i)
+				m.reconcile()
+				first := m.runtime.get("c1").Process
+				worker := func(c fabric.CopyState) {
+					c.Instance = "c1"
+					m.facts.Routing = &fabric.RoutingState{Routes: []fabric.RouteState{{Kind: fabric.AnnounceAnycast, Up: c.Healthy, Copies: []fabric.CopyState{c}}}}
+				}
+				lives := func() bool {
+					return m.runtime.get("c1").State == ContainerRunning && m.runtime.get("c1").Process == first
+				}
+				worker(fabric.CopyState{Healthy: true})
+				m.change("c1", change)
+				m.reconcile()
+				time.Sleep(time.Second)
+				if m.reconcile(); !lives() {
+					t.Fatal("stopped while traffic is led to it")
+				}
+				worker(fabric.CopyState{Reason: fabric.ReasonDraining})
+				m.reconcile()
+				if m.report.Again != 200*time.Millisecond {
+					t.Errorf("looks again after %s", m.report.Again)
+				}
+				time.Sleep(199 * time.Millisecond)
+				if m.reconcile(); !lives() {
+					t.Fatal("stopped before what was under way has arrived")
+				}
+				time.Sleep(time.Millisecond)
+				if m.reconcile(); lives() {
+					t.Error("not stopped")
+				}
+			})
+		})
+	}
+}

@@ -12,6 +12,7 @@ type Anycast struct {
 	Description string         `json:"description,omitempty"`
 	Addresses   []netip.Prefix `json:"addresses"` // host prefixes
 	Check       Check          `json:"check"`
+	MinHealthy  int            `json:"min_healthy,omitempty"` // failed checks withdraw no copy when fewer than so many would be left in the cluster; 0: they always do
 }
 
 // Kind is KindAnycast.
@@ -32,6 +33,9 @@ func (a *Anycast) Validate() error {
 		if !p.Addr().IsGlobalUnicast() {
 			return Invalidf("bad-address", "anycast service %q: %s is not a unicast address that can be announced", a.Name, p.Addr())
 		}
+	}
+	if a.MinHealthy < 0 || a.MinHealthy > 1000 {
+		return Invalidf("bad-value", "anycast service %q: min_healthy is %d, want 0 to 1000", a.Name, a.MinHealthy)
 	}
 	return a.Check.Default().validate(fmt.Sprintf("anycast service %q", a.Name))
 }

@@ -2,7 +2,9 @@ package fabric
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Power is what the operator wants an instance to do.
@@ -86,6 +88,8 @@ func (n NIC) Address(like netip.Addr) (a netip.Addr, ok bool) {
 // InstanceKeys are the config keys of instances and profiles.
 var InstanceKeys = KeyTable{
 	{"anycast", String, "", ScopeGlobal, "Comma-separated anycast services of which the instance is a copy"},
+	{"anycast.drain", Integer(0, 60000), "500", ScopeGlobal, "Milliseconds between the withdraw of an anycast copy and its stop, for what is under way"},
+	{"anycast.maintenance", Bool, "false", ScopeGlobal, "Withdraw the anycast services of which the instance is a copy, while it runs on"},
 	{"boot.autostart", Bool, "true", ScopeGlobal, "Start again what was running when the member went down"},
 	{"boot.host_shutdown_timeout", Integer(0, 3600), "10", ScopeGlobal, "Seconds the guest has to stop by itself before it is killed"},
 	{"environment.*", Text, "", ScopeGlobal, "Environment variable of the instance's init and of exec"},
@@ -189,6 +193,12 @@ func (i *Instance) Expanded(s *Snapshot) (Config, Devices) {
 
 // AnycastServices are the services of which an instance with this expanded config is a copy.
 func (c Config) AnycastServices() []string { return splitList(c["anycast"]) }
+
+// AnycastDrain is how long what is under way is still brought to a copy after its withdraw.
+func (c Config) AnycastDrain() time.Duration {
+	ms, _ := strconv.Atoi(InstanceKeys.Get(c, "anycast.drain"))
+	return time.Duration(ms) * time.Millisecond
+}
 
 func splitList(v string) []string {
 	var all []string

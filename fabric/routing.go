@@ -72,11 +72,13 @@ type Import struct {
 type Copy struct {
 	Instance string     `json:"instance"`
 	Device   string     `json:"device"`
-	Link     string     `json:"link"`            // interface on the member: the copy is dead when it is gone or down
-	Dev      string     `json:"dev"`             // interface on the member that the kernel route goes out of
-	Via      netip.Addr `json:"via"`             // address of the NIC: gateway of the kernel route
-	Process  Process    `json:"process"`         // init of the instance: the copy is dead when it is
-	Check    *Check     `json:"check,omitempty"` // made in the instance's network namespace against the prefix's address; nil: alive is healthy
+	Link     string     `json:"link"`             // interface on the member: the copy is dead when it is gone or down
+	Dev      string     `json:"dev"`              // interface on the member that the kernel route goes out of
+	Via      netip.Addr `json:"via"`              // address of the NIC: gateway of the kernel route
+	Process  Process    `json:"process"`          // init of the instance: the copy is dead when it is
+	Check    *Check     `json:"check,omitempty"`  // made in the instance's network namespace against the prefix's address; nil: alive is healthy
+	Drain    string     `json:"drain,omitempty"`  // slug of why it answers no more although it lives: ReasonMaintenance or ReasonDraining
+	Linger   int        `json:"linger,omitempty"` // milliseconds for which the kernel route to a drained copy stays, for what is under way
 }
 
 // RoutingState is what the worker reports.
@@ -125,7 +127,7 @@ type RouteState struct {
 	Up      bool             `json:"up"`                // offered to peers
 	Reason  string           `json:"reason,omitempty"`  // slug, when not Up or not announced to any peer
 	Message string           `json:"message,omitempty"` // for people
-	Peers   []RoutePeer      `json:"peers,omitempty"`
+	Peers   []RoutePeer      `json:"peers,omitempty"`   // when not Up: those that have not been told of the withdraw yet
 	Copies  []CopyState      `json:"copies,omitempty"`
 }
 
@@ -142,9 +144,13 @@ type CopyState struct {
 	Instance string    `json:"instance"`
 	Device   string    `json:"device"`
 	Healthy  bool      `json:"healthy"`
+	Kept     bool      `json:"kept,omitempty"`   // not healthy, and used all the same: see Announcement.Keep
 	Reason   string    `json:"reason,omitempty"` // slug, when not Healthy
 	Message  string    `json:"message,omitempty"`
 	Since    time.Time `json:"since"`
+	Until    time.Time `json:"until,omitzero"`  // ReasonDamped: when it is used again if it flaps no more
+	Check    string    `json:"check,omitempty"` // what came of its last checks, in words
+	Flaps    int       `json:"flaps,omitempty"` // times it became unhealthy, as far as they still count
 }
 
 // Reasons why a prefix is not announced: stable slugs that the API and the command line show.
@@ -159,6 +165,9 @@ const (
 	ReasonNoCopy          = "no-copy"               // no instance here is a copy of the service
 	ReasonCheckPending    = "check-pending"         // the check has not succeeded often enough yet
 	ReasonCheckFailed     = "check-failed"          // the check failed too often
+	ReasonDamped          = "damped"                // the copy became unhealthy too often in short order
+	ReasonMaintenance     = "maintenance"           // the instance has anycast.maintenance=true
+	ReasonDraining        = "draining"              // the instance is about to be stopped, restarted or deleted
 	ReasonLinkDown        = "link-down"             // the interface of the copy is gone or down
 	ReasonProcessDead     = "process-dead"          // the init of the instance is dead
 	ReasonWorkerDown      = "worker-down"           // the routing worker does not answer

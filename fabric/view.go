@@ -12,6 +12,7 @@ type View struct {
 	Member  string    // this member
 	Desired *Snapshot // newest known; without quorum, the last good one
 	Reports *Reports  // what all members say
+	Offline []string  // members that show no sign of life, sorted: what Reports has of them is old
 	Facts   Facts     // what is true here
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -223,6 +224,7 @@ func (d *daemon) reconcile(ctx context.Context) {
 			Store:   store,
 			Modules: []fabric.Module{d.pools, d.bridges, d.compute, d.routing},
 			Saved:   d.saved(),
+			Offline: d.offline,
 			Log:     d.log,
 		})
 		d.agent.Store(a)
@@ -236,6 +238,18 @@ func (d *daemon) reconcile(ctx context.Context) {
 		leave()
 		running.Wait()
 	}
+}
+
+// offline lists the members that show no sign of life.
+func (d *daemon) offline() []string {
+	var names []string
+	for _, m := range d.node.Status().Members {
+		if !m.Online {
+			names = append(names, m.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func (d *daemon) reports() *fabric.Reports {

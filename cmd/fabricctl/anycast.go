@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,6 +54,7 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
 	timeout := flags.Duration("timeout", 0, fmt.Sprintf("`TIME` until a check counts as failed (default %v, at most the interval)", millisecond(preset.Timeout)))
 	rise := flags.Int("rise", 0, fmt.Sprintf("`SUCCESSES` in a row that make a copy healthy (default %d)", preset.Rise))
 	fall := flags.Int("fall", 0, fmt.Sprintf("`FAILURES` in a row that make a copy unhealthy (default %d)", preset.Fall))
+	minHealthy := flags.Int("min-healthy", 0, "`COPIES` that stay announced even if their checks fail, when fewer would be healthy in the whole cluster (default 0)")
 	description := flags.String("description", "", "`TEXT` that describes it")
 	// The only error is that there is no such flag.
 	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"process", "tcp:", "http:", "https:", "dns:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
@@ -60,7 +62,7 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
 	_ = cmd.RegisterFlagCompletionFunc("expect-rcode", cobra.FixedCompletions(fabric.CheckRcodes, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		post := api.AnycastsPost{Name: args[0]}
-		post.Description = *description
+		post.Description, post.MinHealthy = *description, *minHealthy
 		for _, arg := range args[1:] {
 			p, err := fabric.ParsePrefix(arg)
 			if err != nil {
@@ -178,6 +180,8 @@ var anycastColumns = []column[api.Anycast]{
 				return where + ": unknown, member offline"
 			case c.Healthy:
 				return where + ": healthy"
+			case slices.ContainsFunc(c.Addresses, func(a api.AnycastAddress) bool { return a.Kept }):
+				return where + ": kept as one of the last, " + why(c.Message, c.Reason)
 			}
 			return where + ": " + why(c.Message, c.Reason)
 		})

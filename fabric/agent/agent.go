@@ -7,19 +7,21 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
 	"netfabric/fabric"
 )
 
-// Options is what an agent works with. All fields are needed save Period and Saved.
+// Options is what an agent works with. All fields are needed save Saved, Offline and Period.
 type Options struct {
 	Member  string
 	Store   fabric.Store
 	Modules []fabric.Module
-	Saved   string        // file that holds the last good snapshot; empty keeps none
-	Period  time.Duration // between two calls of a module when nothing happens; 0 is 30 s
+	Saved   string          // file that holds the last good snapshot; empty keeps none
+	Offline func() []string // members that show no sign of life, sorted; nil: never any
+	Period  time.Duration   // between two calls of a module when nothing happens; 0 is 30 s
 	Log     *slog.Logger
 }
 
@@ -113,18 +115,37 @@ func (a *Agent) Changed() <-chan struct{} {
 	return a.heard
 }
 
-// follow wakes the modules when the store changes.
+// offlineEvery is how often it is looked which members are offline.
+const offlineEvery = time.Second
+
+// follow wakes the modules when the store changes, or a member comes or goes.
 func (a *Agent) follow(ctx context.Context) {
 	signal, stop := a.o.Store.Subscribe()
 	defer stop()
+	tick := time.NewTicker(offlineEvery)
+	defer tick.Stop()
+	a.wakeAll(nil)
+	offline := a.offline()
 	for {
-		a.wakeAll(nil)
 		select {
 		case <-ctx.Done():
 			return
 		case <-signal:
+			a.wakeAll(nil)
+		case <-tick.C:
+			if now := a.offline(); !slices.Equal(now, offline) {
+				offline = now
+				a.wakeAll(nil)
+			}
 		}
 	}
+}
+
+func (a *Agent) offline() []string {
+	if a.o.Offline == nil {
+		return nil
+	}
+	return a.o.Offline()
 }
 
 func (a *Agent) wakeAll(except *runner) {
@@ -193,7 +214,7 @@ func call(ctx context.Context, m fabric.Module, v fabric.View) (report fabric.Re
 }
 
 func (a *Agent) view() (fabric.View, bool) {
-	v := fabric.View{Member: a.o.Member, Desired: a.o.Store.Snapshot(), Reports: a.Reports(), Facts: a.Facts()}
+	v := fabric.View{Member: a.o.Member, Desired: a.o.Store.Snapshot(), Reports: a.Reports(), Offline: a.offline(), Facts: a.Facts()}
 	return v, v.Desired.Revision > 0
 }
 

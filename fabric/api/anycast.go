@@ -1,10 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"netfabric/fabric"
 )
@@ -14,6 +16,7 @@ type AnycastPut struct {
 	Description string         `json:"description"`
 	Addresses   []netip.Prefix `json:"addresses"` // host prefixes
 	Check       AnycastCheck   `json:"check"`
+	MinHealthy  int            `json:"min_healthy"` // failed checks withdraw no copy when fewer than so many would be left; 0: they always do
 }
 
 // AnycastCheck is how a copy of a service is seen to be healthy. Zeros are defaults. The fields are those of fabric.Check, which says what they mean.
@@ -56,6 +59,25 @@ type AnycastCopy struct {
 	Reason   string `json:"reason,omitempty"` // slug, when it is not healthy
 	Message  string `json:"message,omitempty"`
 	Stale    bool   `json:"stale,omitempty"` // the member is offline: this is its last word
+	// Addresses tells for each address of the service what the copy's member bases its verdict on; empty while the copy does not run.
+	Addresses []AnycastAddress `json:"addresses,omitempty"`
+}
+
+// AnycastAddress is a copy as it answers for one address of its service.
+type AnycastAddress struct {
+	Address     netip.Prefix `json:"address"`
+	Device      string       `json:"device"`
+	Used        bool         `json:"used"`               // traffic is led to it
+	Process     string       `json:"process"`            // "alive", or why not
+	Link        string       `json:"link"`               // "up", or why not; "unknown" of a dead process
+	Check       string       `json:"check"`              // what came of the last checks; "none" where the service has none
+	Flaps       int          `json:"flaps"`              // times it became unhealthy, as far as they still count
+	DampedUntil *time.Time   `json:"damped_until"`       // when it is used again if it flaps no more; null: it is not damped
+	Drain       string       `json:"drain,omitempty"`    // slug, when it is not to be used although it lives
+	Kept        bool         `json:"kept,omitempty"`     // used although it is not healthy: too few others are
+	Since       time.Time    `json:"since"`              // when it became healthy, or the reason why not last changed
+	Announced   []string     `json:"announced"`          // peers that have been told of the address by the member
+	NotTold     string       `json:"not_told,omitempty"` // why no peer has
 }
 
 // GetAnycasts lists the anycast services.
@@ -105,6 +127,7 @@ func (s *Server) showAnycast(r *request, a *fabric.Anycast) Anycast {
 // copies are the instances that are copies of a service, with what their members say of their health.
 func (s *Server) copies(r *request, a *fabric.Anycast) []AnycastCopy {
 	health := map[[2]string]fabric.CopyState{}
+	addresses := map[[2]string][]AnycastAddress{}
 	for _, c := range r.reports().Of(fabric.KeyOf(a)) {
 		if c.Type != fabric.ConditionRoutes {
 			continue
@@ -112,6 +135,7 @@ func (s *Server) copies(r *request, a *fabric.Anycast) []AnycastCopy {
 		for _, route := range fabric.JSON[[]fabric.RouteState](c.Data) {
 			for _, state := range route.Copies {
 				at := [2]string{c.Member, state.Instance}
+				addresses[at] = append(addresses[at], anycastAddress(route, state))
 				if old, ok := health[at]; !ok || old.Healthy { // unhealthy in one family is unhealthy
 					health[at] = state
 				}
@@ -124,7 +148,7 @@ func (s *Server) copies(r *request, a *fabric.Anycast) []AnycastCopy {
 		if !slices.Contains(config.AnycastServices(), a.Name) {
 			continue
 		}
-		shown := AnycastCopy{Instance: i.Name, Member: i.Member, Stale: offline(r.status, i.Member)}
+		shown := AnycastCopy{Instance: i.Name, Member: i.Member, Stale: offline(r.status, i.Member), Addresses: addresses[[2]string{i.Member, i.Name}]}
 		state, ok := health[[2]string{i.Member, i.Name}]
 		switch {
 		case ok:
@@ -139,12 +163,39 @@ func (s *Server) copies(r *request, a *fabric.Anycast) []AnycastCopy {
 	return all
 }
 
+// anycastAddress tells what the state of a copy is made of.
+func anycastAddress(route fabric.RouteState, state fabric.CopyState) AnycastAddress {
+	shown := AnycastAddress{
+		Address: route.Prefix, Device: state.Device, Used: state.Healthy || state.Kept, Process: "alive", Link: "up", Check: cmp.Or(state.Check, "none"),
+		Flaps: state.Flaps, Kept: state.Kept, Since: state.Since, Announced: []string{},
+	}
+	switch state.Reason {
+	case fabric.ReasonProcessDead:
+		shown.Process, shown.Link = state.Message, "unknown"
+	case fabric.ReasonLinkDown:
+		shown.Link = state.Message
+	case fabric.ReasonMaintenance, fabric.ReasonDraining:
+		shown.Drain = state.Reason
+	case fabric.ReasonDamped:
+		shown.DampedUntil = &state.Until
+	}
+	for _, p := range route.Peers {
+		if p.Announced {
+			shown.Announced = append(shown.Announced, p.Peer)
+		}
+	}
+	if len(shown.Announced) == 0 {
+		shown.NotTold = cmp.Or(route.Message, route.Reason)
+	}
+	return shown
+}
+
 func anycastPut(a *fabric.Anycast) AnycastPut {
-	return AnycastPut{Description: a.Description, Addresses: append([]netip.Prefix{}, a.Addresses...), Check: AnycastCheck(a.Check.Default())}
+	return AnycastPut{MinHealthy: a.MinHealthy, Description: a.Description, Addresses: append([]netip.Prefix{}, a.Addresses...), Check: AnycastCheck(a.Check.Default())}
 }
 
 func (put AnycastPut) apply(a *fabric.Anycast) {
-	a.Description, a.Addresses, a.Check = put.Description, put.Addresses, fabric.Check(put.Check).Default()
+	a.Description, a.Addresses, a.Check, a.MinHealthy = put.Description, put.Addresses, fabric.Check(put.Check).Default(), put.MinHealthy
 }
 
 func (s *Server) postAnycasts(r *request) (reply, error) {

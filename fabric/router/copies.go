@@ -24,17 +24,29 @@ func keyOf(p netip.Prefix, c fabric.Copy) copyKey { return copyKey{p, c.Instance
 // tracker is what is known of a copy.
 type tracker struct {
 	copy    fabric.Copy
-	health  *health // nil: alive is healthy
-	blocked bool    // dead process or link: checks make no sense
+	health  *health  // nil: alive is healthy
+	damping *damping // of all lives of the copy
+	blocked bool     // dead process or link: checks make no sense
+	well    bool     // neither dead nor failing its checks
 	judged  bool
 	reason  string // slug; empty is healthy
 	message string
 	since   time.Time
+	until   time.Time // end of suppression
+	lingers time.Time // end of the kernel route to a drained copy; zero while it is not drained
+	due     time.Time // when to judge again although nothing happens; zero for never
+}
+
+// dampKey identifies a copy for a prefix through all its lives.
+type dampKey struct {
+	prefix   netip.Prefix
+	instance string
+	device   string
 }
 
 // newTracker starts to follow a copy, with the verdict of an earlier run if there is one.
-func newTracker(c fabric.Copy, old verdict, now time.Time) *tracker {
-	t := &tracker{copy: c, since: now.UTC().Truncate(time.Millisecond)}
+func newTracker(c fabric.Copy, d *damping, old verdict, now time.Time) *tracker {
+	t := &tracker{copy: c, damping: d, since: now.UTC().Truncate(time.Millisecond)}
 	if c.Check != nil {
 		t.health = newHealth(*c.Check, now)
 		if old.Checked {
@@ -43,6 +55,7 @@ func newTracker(c fabric.Copy, old verdict, now time.Time) *tracker {
 	}
 	if !old.Since.IsZero() {
 		t.judged, t.reason, t.message, t.since = true, old.Reason, old.Message, old.Since
+		t.well = old.Reason == ""
 	}
 	return t
 }
@@ -65,7 +78,7 @@ func (t *tracker) follow(c fabric.Copy, now time.Time) {
 
 func (t *tracker) healthy() bool { return t.judged && t.reason == "" }
 
-// judge makes up its mind from process, link and check. It tells whether the verdict changed.
+// judge makes up its mind from process, link, check, and how often these changed. It tells whether the verdict changed.
 func (t *tracker) judge(f facts, now time.Time) bool {
 	reason, message := "", ""
 	if dead := f.processDead(t.copy.Process); dead != "" {
@@ -81,12 +94,66 @@ func (t *tracker) judge(f facts, now time.Time) bool {
 	default:
 		reason, message = t.health.Verdict()
 	}
+	if t.well && reason != "" && t.copy.Drain == "" {
+		t.damping.Flap(now)
+	}
+	t.well = reason == ""
+	t.until, t.due = time.Time{}, time.Time{}
+	if until, suppressed := t.damping.Suppressed(now); suppressed && t.well {
+		t.until, t.due = until, until
+		reason, message = fabric.ReasonDamped, fmt.Sprintf("became unhealthy %d times in short order, used again at %s if it no longer does", t.damping.flaps, until.UTC().Format(time.TimeOnly+"Z"))
+	}
+	if drained := t.drain(now); drained != "" && !t.blocked {
+		reason, message = t.copy.Drain, drained
+	}
 	changed := !t.judged || reason != t.reason || message != t.message
 	if !t.judged || reason != t.reason {
 		t.since = now.UTC().Truncate(time.Millisecond)
 	}
 	t.judged, t.reason, t.message = true, reason, message
 	return changed
+}
+
+// drain follows whether the copy is drained, and says so in words.
+func (t *tracker) drain(now time.Time) string {
+	if t.copy.Drain == "" {
+		t.lingers = time.Time{}
+		return ""
+	}
+	if t.lingers.IsZero() {
+		t.lingers = now.Add(time.Duration(t.copy.Linger) * time.Millisecond)
+	}
+	if now.Before(t.lingers) {
+		t.due = t.lingers
+	}
+	if t.copy.Drain == fabric.ReasonMaintenance {
+		return "the instance is under maintenance (anycast.maintenance)"
+	}
+	return "the instance is about to be stopped"
+}
+
+// carries tells whether what is under way to a drained copy is still brought to it.
+func (t *tracker) carries() bool {
+	return t.judged && !t.blocked && !t.lingers.IsZero() && t.due.Equal(t.lingers)
+}
+
+// keepable tells whether the copy may be used although it is not healthy.
+func (t *tracker) keepable() bool {
+	return t.judged && !t.blocked && (t.reason == fabric.ReasonCheckFailed || t.reason == fabric.ReasonDamped)
+}
+
+// used are the copies that answer for a prefix: the healthy ones and, where those are too few, others that at least live.
+func used(a fabric.Announcement, trackers map[copyKey]*tracker) []*tracker {
+	var healthy, others []*tracker
+	for _, c := range a.Copies {
+		switch t := trackers[keyOf(a.Prefix, c)]; {
+		case t.healthy():
+			healthy = append(healthy, t)
+		case t.keepable():
+			others = append(others, t)
+		}
+	}
+	return append(healthy, others[:min(len(others), max(0, a.Keep-len(healthy)))]...)
 }
 
 // facts is what is true of the host.
@@ -113,7 +180,7 @@ func (w *Worker) linkDown(name string) string {
 	return ""
 }
 
-// wantedRoutes are the kernel routes to the healthy copies.
+// wantedRoutes are the kernel routes to the copies in use; where there are none any more, to drained ones for as long as they linger.
 func wantedRoutes(r fabric.Routing, trackers map[copyKey]*tracker) map[netip.Prefix][]hop {
 	want := map[netip.Prefix][]hop{}
 	for _, a := range r.Announcements {
@@ -121,9 +188,14 @@ func wantedRoutes(r fabric.Routing, trackers map[copyKey]*tracker) map[netip.Pre
 			continue
 		}
 		var hops []hop
-		for _, c := range a.Copies {
-			if trackers[keyOf(a.Prefix, c)].healthy() {
-				hops = append(hops, hop{c.Via, c.Dev})
+		for _, t := range used(a, trackers) {
+			hops = append(hops, hop{t.copy.Via, t.copy.Dev})
+		}
+		if len(hops) == 0 {
+			for _, c := range a.Copies {
+				if trackers[keyOf(a.Prefix, c)].carries() {
+					hops = append(hops, hop{c.Via, c.Dev})
+				}
 			}
 		}
 		if len(hops) > 0 {
@@ -143,8 +215,12 @@ func routeStates(r fabric.Routing, trackers map[copyKey]*tracker, failed map[net
 	states := make([]fabric.RouteState, 0, len(r.Announcements))
 	for _, a := range r.Announcements {
 		s := fabric.RouteState{Prefix: a.Prefix, Kind: a.Kind, Owner: a.Owner}
+		inUse := used(a, trackers)
 		for _, c := range a.Copies {
-			s.Copies = append(s.Copies, trackers[keyOf(a.Prefix, c)].public())
+			t := trackers[keyOf(a.Prefix, c)]
+			shown := t.public()
+			shown.Kept = !shown.Healthy && slices.Contains(inUse, t)
+			s.Copies = append(s.Copies, shown)
 		}
 		if err := failed[a.Prefix]; err != nil {
 			s.Reason, s.Message = fabric.ReasonRouteFailed, err.Error()
@@ -153,6 +229,7 @@ func routeStates(r fabric.Routing, trackers map[copyKey]*tracker, failed map[net
 			tell(&s, r, a, sessions, bgp.Out)
 		} else {
 			s.Reason, s.Message = whyNot(s.Copies)
+			s.Peers = untold(a, bgp.Out)
 		}
 		states = append(states, s)
 	}
@@ -191,13 +268,24 @@ func tell(s *fabric.RouteState, r fabric.Routing, a fabric.Announcement, session
 	}
 }
 
+// untold are the peers that still have a prefix which is not up.
+func untold(a fabric.Announcement, out map[string]map[netip.Prefix]bool) []fabric.RoutePeer {
+	var all []fabric.RoutePeer
+	for _, name := range a.Peers {
+		if out[name][a.Prefix] {
+			all = append(all, fabric.RoutePeer{Peer: name, Announced: true})
+		}
+	}
+	return all
+}
+
 // whyNot is the reason of a prefix for which no copy is healthy: what is nearest to being healthy says most.
 func whyNot(copies []fabric.CopyState) (reason, message string) {
 	var messages []string
 	for _, c := range copies {
 		messages = append(messages, c.Instance+": "+c.Message)
 	}
-	for _, reason = range []string{fabric.ReasonCheckPending, fabric.ReasonCheckFailed, fabric.ReasonLinkDown, fabric.ReasonProcessDead} {
+	for _, reason = range []string{fabric.ReasonMaintenance, fabric.ReasonDraining, fabric.ReasonDamped, fabric.ReasonCheckPending, fabric.ReasonCheckFailed, fabric.ReasonLinkDown, fabric.ReasonProcessDead} {
 		if slices.ContainsFunc(copies, func(c fabric.CopyState) bool { return c.Reason == reason }) {
 			break
 		}
@@ -206,5 +294,12 @@ func whyNot(copies []fabric.CopyState) (reason, message string) {
 }
 
 func (t *tracker) public() fabric.CopyState {
-	return fabric.CopyState{Instance: t.copy.Instance, Device: t.copy.Device, Healthy: t.healthy(), Reason: t.reason, Message: t.message, Since: t.since}
+	s := fabric.CopyState{
+		Instance: t.copy.Instance, Device: t.copy.Device, Healthy: t.healthy(), Reason: t.reason, Message: t.message, Since: t.since,
+		Until: t.until.UTC().Truncate(time.Second), Flaps: t.damping.flaps,
+	}
+	if t.health != nil {
+		s.Check = t.health.Words()
+	}
+	return s
 }

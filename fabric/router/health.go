@@ -66,6 +66,17 @@ func (h *health) Result(failure string) (changed bool) {
 	return false
 }
 
+// Words tell what came of the checks so far.
+func (h *health) Words() string {
+	switch {
+	case h.last != "":
+		return h.last
+	case h.known || h.row > 0:
+		return "success"
+	}
+	return "none yet"
+}
+
 // Verdict is the reason why the copy is not healthy, and what to say of it; both are empty when it is.
 func (h *health) Verdict() (reason, message string) {
 	switch {

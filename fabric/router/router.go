@@ -43,12 +43,15 @@ type Worker struct {
 	restarts  bool // kernel routes of an earlier run have forwarded until now
 	processes map[fabric.Process]*watched
 	trackers  map[copyKey]*tracker
+	dampings  map[dampKey]*damping
 	verdicts  map[copyKey]verdict    // of an earlier run
 	failed    map[netip.Prefix]error // kernel routes that can't be made
 	pruneErr  error
 	keepErr   error     // the value is not on disk
 	dirty     bool      // something happened that what is done does not reflect yet
 	reload    time.Time // when to look at what routes the kernel has
+	tell      time.Time // when to tell of results of checks that changed no verdict; zero: there are none
+	told      time.Time // when that was done last
 
 	setting sync.Mutex // of Set
 	looking sync.Mutex // of Routes
@@ -72,7 +75,7 @@ func New(log *slog.Logger, state string, bfd func() *exec.Cmd) (*Worker, error) 
 	w := &Worker{
 		log: log, disk: d, started: time.Now().UTC().Truncate(time.Millisecond),
 		calls: make(chan func(), 256), over: make(chan struct{}),
-		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, verdicts: map[copyKey]verdict{},
+		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, verdicts: map[copyKey]verdict{},
 	}
 	w.gateways = newGateways(log, state, w.bump)
 	w.speaker = gobgp.New(log, func() {
@@ -93,6 +96,7 @@ func New(log *slog.Logger, state string, bfd func() *exec.Cmd) (*Worker, error) 
 const (
 	reloadAfter = 20 * time.Millisecond // a sign that one of our routes was removed
 	retryAfter  = time.Second           // routes that could not be made
+	tellEvery   = 5 * time.Second       // results of checks, which may change with each of them
 	reloadEvery = 30 * time.Second      // without a sign: IPv4 routes vanish with the carrier of their interface without a word
 )
 
@@ -238,20 +242,26 @@ func (w *Worker) take(r fabric.Routing) {
 	w.routing, w.set, w.taken, w.dirty = r, true, true, true
 	w.gateways.set(r.Gateways)
 	needed := map[fabric.Process]bool{}
-	trackers := map[copyKey]*tracker{}
+	trackers, dampings := map[copyKey]*tracker{}, map[dampKey]*damping{}
 	for _, a := range r.Announcements {
 		for _, c := range a.Copies {
 			key := keyOf(a.Prefix, c)
 			t, ok := w.trackers[key]
 			if !ok {
-				t = newTracker(c, w.verdicts[key], time.Now())
+				t = newTracker(c, w.damping(dampKey{a.Prefix, c.Instance, c.Device}), w.verdicts[key], time.Now())
 			}
 			t.follow(c, time.Now())
 			trackers[key] = t
+			dampings[dampKey{a.Prefix, c.Instance, c.Device}] = t.damping
 			needed[c.Process] = true
 		}
 	}
-	w.trackers = trackers
+	for key, d := range w.dampings {
+		if !d.Forgotten(time.Now()) {
+			dampings[key] = d // its next life inherits it
+		}
+	}
+	w.trackers, w.dampings = trackers, dampings
 	w.verdicts = nil
 	for p, x := range w.processes {
 		if !needed[p] {
@@ -266,6 +276,16 @@ func (w *Worker) take(r fabric.Routing) {
 			w.processes[p] = w.watch(p)
 		}
 	}
+}
+
+// damping is what is remembered of a copy's flaps.
+func (w *Worker) damping(key dampKey) *damping {
+	if d := w.dampings[key]; d != nil {
+		return d
+	}
+	d := &damping{}
+	w.dampings[key] = d
+	return d
 }
 
 // watch takes hold of a process and learns of its end.
@@ -332,6 +352,9 @@ func (w *Worker) step(now time.Time) time.Time {
 	if w.pardoned(now) {
 		w.dirty = true
 	}
+	for _, t := range w.trackers {
+		w.dirty = w.dirty || !t.due.IsZero() && !now.Before(t.due)
+	}
 	if w.dirty && w.set {
 		w.dirty = false
 		w.settle(now)
@@ -340,7 +363,17 @@ func (w *Worker) step(now time.Time) time.Time {
 	if at, ok := w.watchdog.penalties.next(now); ok && at.Before(next) {
 		next = at
 	}
+	if !w.tell.IsZero() && !now.Before(w.tell) {
+		w.tell, w.told = time.Time{}, now
+		w.bump()
+	}
+	if !w.tell.IsZero() && w.tell.Before(next) {
+		next = w.tell
+	}
 	for key, t := range w.trackers {
+		if !t.due.IsZero() && t.due.Before(next) {
+			next = t.due
+		}
 		if at, ok := w.check(key, t, now); ok && at.Before(next) {
 			next = at
 		}
@@ -372,9 +405,13 @@ func (w *Worker) check(key copyKey, t *tracker, now time.Time) (time.Time, bool)
 		failure := runCheck(p.handle.ns, h.check, key.prefix.Addr())
 		w.post(func() {
 			before, beforeMessage := h.Verdict()
+			words := h.Words()
 			h.Result(failure)
 			if after, message := h.Verdict(); after != before || message != beforeMessage {
 				w.dirty = true
+			}
+			if h.Words() != words && w.tell.IsZero() {
+				w.tell = w.told.Add(tellEvery)
 			}
 		})
 	}()
@@ -421,7 +458,7 @@ func (w *Worker) settle(now time.Time) {
 
 // answered tells whether somebody answers for a prefix.
 func answered(a fabric.Announcement, trackers map[copyKey]*tracker) bool {
-	return len(a.Copies) == 0 || slices.ContainsFunc(a.Copies, func(c fabric.Copy) bool { return trackers[keyOf(a.Prefix, c)].healthy() })
+	return len(a.Copies) == 0 || len(used(a, trackers)) > 0
 }
 
 // bump tells those who wait that the state changed.

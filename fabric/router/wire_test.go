@@ -2,6 +2,7 @@ package router
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -122,13 +123,16 @@ func withdrawals(t testing.TB, runs int) (process, link []time.Duration) {
 		return time.Time{}
 	}
 	wait(c.announced)
-	for range runs {
+	for run := range runs {
 		began := time.Now()
 		m.init.Process.Kill()
 		process = append(process, wait(c.withdrawn).Sub(began))
 		m.init = m.instance.Start("sleep", "infinity")
 		m.settled()
 		m.value.Announcements = m.anycast(nil).Announcements
+		for _, a := range m.value.Announcements {
+			a.Copies[0].Instance = fmt.Sprintf("web%d", 2+run) // one that has not flapped yet: it would be damped
+		}
 		m.set()
 		wait(c.announced)
 
