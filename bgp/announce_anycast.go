@@ -85,7 +85,7 @@ func keep(v fabric.View, service *fabric.Anycast, p netip.Prefix) int {
 		}
 		for _, route := range fabric.JSON[[]fabric.RouteState](c.Data) {
 			for _, state := range route.Copies {
-				if route.Prefix == p && state.Healthy {
+				if route.Prefix == p && route.Up && state.Healthy {
 					elsewhere++
 				}
 			}

@@ -20,7 +20,8 @@ type Plan struct {
 	Announcements []fabric.Announcement // by prefix
 	Refused       []fabric.RouteState   // what could be announced and is not, by owner and prefix
 	Imports       []fabric.Import
-	Own           []netip.Prefix // address space of the cluster; only where something is imported
+	Own           []netip.Prefix      // address space of the cluster; only where something is imported
+	Drain         *fabric.MemberDrain // nil: the member announces
 }
 
 // Make plans for the member of a view. It is not ready while the networks or the instances of the member are not known: to act on what is
@@ -28,6 +29,9 @@ type Plan struct {
 func Make(v fabric.View) (plan Plan, ready bool) {
 	if v.Facts.Networks == nil || v.Facts.Instances == nil {
 		return Plan{}, false
+	}
+	if m, ok := v.Desired.Member(v.Member); ok {
+		plan.Drain = m.Drain()
 	}
 	plan.Speaker = speaker(v)
 	if plan.Speaker != nil {

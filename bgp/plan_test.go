@@ -291,7 +291,7 @@ func TestLastCopiesAreKept(t *testing.T) {
 	says := func(member string, healthy4, healthy6 bool) fabric.Condition {
 		var routes []fabric.RouteState
 		for p, healthy := range map[int]bool{0: healthy4, 1: healthy6} {
-			routes = append(routes, fabric.RouteState{Prefix: service.Addresses[p], Copies: []fabric.CopyState{{Instance: "on-" + member, Healthy: healthy, Kept: !healthy}}})
+			routes = append(routes, fabric.RouteState{Prefix: service.Addresses[p], Up: true, Copies: []fabric.CopyState{{Instance: "on-" + member, Healthy: healthy, Kept: !healthy}}})
 		}
 		return fabric.Condition{Object: fabric.KeyOf(service), Member: member, Type: fabric.ConditionRoutes}.WithData(routes)
 	}

@@ -25,6 +25,9 @@ var wellKnown = map[string]Community{
 	"no-peer":             standard(65535, 65284),
 }
 
+// GracefulShutdown asks peers to prefer other ways (RFC 8326).
+var GracefulShutdown = wellKnown["graceful-shutdown"]
+
 func standard(a, b uint32) Community { return Community{Numbers: [3]uint32{a, b}} }
 
 // ParseCommunity reads N:N, N:N:N or a well-known name.

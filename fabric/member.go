@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -23,8 +24,19 @@ type Member struct {
 var MemberKeys = KeyTable{
 	{"core.bgp_routerid", Addr4, "", ScopeMember, "BGP identifier; by default the member's IPv4 address, or one made from its name"},
 	{"core.bgp_address", Or(String, "none"), "none", ScopeMember, "Address (and optional port) on which to accept BGP sessions; none only dials"},
+	{"bgp.drained", Bool, "false", ScopeMember, "Have peers prefer other members (GRACEFUL_SHUTDOWN, RFC 8326), then announce nothing; fabricctl bgp drain sets it"},
+	{"bgp.drain_grace", Integer(0, 3600), "2", ScopeMember, "Seconds between that peers have been told of the graceful shutdown and the withdraw"},
 	{"scheduler.instance", OneOf("all", "manual"), "all", ScopeMember, "Whether instances are placed here without being told to (manual: only with a target)"},
 	{"user.*", Text, "", ScopeMember, "Free for your own use"},
+}
+
+// Drain is how the member is to leave its BGP peers, nil while it is not.
+func (m *Member) Drain() *MemberDrain {
+	if !ParseBool(MemberKeys.Get(m.Config, "bgp.drained")) {
+		return nil
+	}
+	seconds, _ := strconv.Atoi(MemberKeys.Get(m.Config, "bgp.drain_grace"))
+	return &MemberDrain{Grace: 1000 * seconds}
 }
 
 // Kind is KindMember.

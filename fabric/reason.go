@@ -66,6 +66,8 @@ var reasonTexts = map[string]ReasonText{
 		Fix: "announce it as it is: fabricctl network set NETWORK ipv4.nat=false (or ipv6.nat)"},
 	ReasonNetworkDown: {Stage: StageNetwork, Cause: "the network is not there on this member",
 		Fix: "see why with fabricctl network list and the member's log"},
+	ReasonDrained: {Stage: StageMember, Cause: "the member is drained: it announces nothing",
+		Fix: "end it: fabricctl bgp undrain MEMBER"},
 	ReasonDamped: {Stage: StageCheck, Cause: "the copy became unhealthy too often in short order (route flap damping)",
 		Fix: "see why with fabricctl anycast show SERVICE; it is used again by itself a minute after its last failure at the latest"},
 	ReasonMaintenance: {Stage: StageInstance, Cause: "the instance is under maintenance",

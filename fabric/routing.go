@@ -14,9 +14,25 @@ type Routing struct {
 	Announcements []Announcement `json:"announcements,omitempty"`
 	Imports       []Import       `json:"imports,omitempty"` // what is taken of peers; of a peer that is not here, nothing
 	Own           []netip.Prefix `json:"own,omitempty"`     // address space of this cluster: nothing in it is taken of any peer
+	Drain         *MemberDrain   `json:"drain,omitempty"`   // nil: announce; otherwise shut down gracefully, then announce nothing
 
 	Gateways []RoutingGateway `json:"gateways,omitempty"`
 }
+
+// MemberDrain is how a member leaves its peers.
+type MemberDrain struct {
+	Grace int `json:"grace"` // milliseconds between that peers have been told of the graceful shutdown (RFC 8326) and the withdraw
+}
+
+// DrainPhase is how far a member has left its peers.
+type DrainPhase string
+
+// The phases, in their order.
+const (
+	DrainServing  DrainPhase = "serving"
+	DrainShutting DrainPhase = "shutting" // everything is announced with the community GRACEFUL_SHUTDOWN
+	DrainDrained  DrainPhase = "drained"  // nothing is announced
+)
 
 // Speaker is this member as a BGP speaker.
 type Speaker struct {
@@ -91,13 +107,14 @@ type RoutingState struct {
 
 // WorkerState is the worker itself.
 type WorkerState struct {
-	PID      int       `json:"pid"`
-	Started  time.Time `json:"started"`
-	Revision uint64    `json:"revision"`          // of the Routing value last applied
-	FromDisk bool      `json:"from_disk"`         // that value is the one of an earlier run
-	Error    string    `json:"error,omitempty"`   // why applying it is not complete
-	Reason   string    `json:"reason,omitempty"`  // slug of Error
-	Warning  string    `json:"warning,omitempty"` // what works, but not as well as it could
+	PID      int        `json:"pid"`
+	Started  time.Time  `json:"started"`
+	Revision uint64     `json:"revision"`          // of the Routing value last applied
+	FromDisk bool       `json:"from_disk"`         // that value is the one of an earlier run
+	Error    string     `json:"error,omitempty"`   // why applying it is not complete
+	Reason   string     `json:"reason,omitempty"`  // slug of Error
+	Warning  string     `json:"warning,omitempty"` // what works, but not as well as it could
+	Drain    DrainPhase `json:"drain,omitempty"`   // how far the member has left its peers
 }
 
 // PeerState is a BGP session. State is a word of RFC 4271, 8.2.2.
@@ -165,6 +182,7 @@ const (
 	ReasonNoCopy          = "no-copy"               // no instance here is a copy of the service
 	ReasonCheckPending    = "check-pending"         // the check has not succeeded often enough yet
 	ReasonCheckFailed     = "check-failed"          // the check failed too often
+	ReasonDrained         = "drained"               // the member has bgp.drained=true
 	ReasonDamped          = "damped"                // the copy became unhealthy too often in short order
 	ReasonMaintenance     = "maintenance"           // the instance has anycast.maintenance=true
 	ReasonDraining        = "draining"              // the instance is about to be stopped, restarted or deleted

@@ -29,6 +29,7 @@ type Config struct {
 	// Restarting tells that an earlier run of this program had these sessions, ended less than a restart time ago, and that the kernel has
 	// forwarded since as it did: peers are asked to keep the routes they have (RFC 4724, 4.1).
 	Restarting bool
+	Version    uint64 // any number that grows: State tells which one is in force
 }
 
 // Path is a prefix to announce, with this speaker as next hop.
@@ -44,6 +45,8 @@ type State struct {
 	Peers []fabric.PeerState               // by name
 	Out   map[string]map[netip.Prefix]bool // Adj-RIB-Out of each established peer, by name
 	Err   error                            // why the last Config is not in force
+	// Version is that of the Config in force: established peers have been told of its paths, or are being told.
+	Version uint64
 }
 
 // Speaker is one BGP speaker. What it takes of peers is not installed anywhere.
@@ -70,6 +73,7 @@ type Speaker struct {
 	paths    map[netip.Prefix]string
 	classes  *classes
 	imports  string    // that are in force, see importKey
+	version  uint64    // of the config in force
 	stale    bool      // the state does not show all that happened
 	told     bool      // peers may have been told something since Adj-RIB-Out was read
 	due      time.Time // when it will again; zero while it does
@@ -214,7 +218,9 @@ func (s *Speaker) newest(c *Config) (*Config, bool) {
 // apply puts the newest config in force.
 func (s *Speaker) apply(ctx context.Context) {
 	for c, more := s.newest(nil); more; c, more = s.newest(c) {
-		s.err = s.put(ctx, c)
+		if s.err = s.put(ctx, c); s.err == nil {
+			s.version = c.Version
+		}
 	}
 	s.stale, s.told = true, true
 }
@@ -244,7 +250,7 @@ func (s *Speaker) put(ctx context.Context, c *Config) error {
 // read learns how sessions are and what peers have been told.
 func (s *Speaker) read(ctx context.Context) {
 	began := time.Now()
-	next := State{Out: s.state.Out, Err: s.err}
+	next := State{Out: s.state.Out, Err: s.err, Version: s.version}
 	if s.told || next.Out == nil {
 		next.Out = s.readOut(ctx)
 	}

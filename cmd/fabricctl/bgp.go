@@ -20,7 +20,7 @@ import (
 
 func (a *app) bgpCommand() *cobra.Command {
 	peer := group("peer", "Manage BGP neighbours", a.peerAdd(), a.peerList(), a.peerShow(), a.peerSet(), a.peerEdit(), a.peerRemove())
-	return group("bgp", "Manage BGP", peer, a.policyCommand(), a.bgpSummary(), a.bgpRoutes())
+	return group("bgp", "Manage BGP", peer, a.policyCommand(), a.bgpSummary(), a.bgpRoutes(), a.bgpDrain(), a.bgpUndrain())
 }
 
 // peerFlags are the flags of what can be set of a peer, for a new one and for one that is there.

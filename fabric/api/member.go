@@ -84,6 +84,9 @@ func showMember(r *request, m *fabric.Member) incusapi.ClusterMember {
 	}
 	if st.Online {
 		shown.Status, shown.Message = "Online", "fully operational"
+		if m.Drain() != nil {
+			shown.Message = "drained: announces nothing by BGP (bgp.drained)"
+		}
 	} else {
 		shown.Status, shown.Message = "Offline", "no sign of life for "+st.LastSeen.Round(time.Second).String()
 	}

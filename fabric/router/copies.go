@@ -207,7 +207,7 @@ func wantedRoutes(r fabric.Routing, trackers map[copyKey]*tracker) map[netip.Pre
 }
 
 // routeStates tells of every announcement what has become of it, and why.
-func routeStates(r fabric.Routing, trackers map[copyKey]*tracker, failed map[netip.Prefix]error, bgp gobgp.State) []fabric.RouteState {
+func routeStates(r fabric.Routing, phase fabric.DrainPhase, trackers map[copyKey]*tracker, failed map[netip.Prefix]error, bgp gobgp.State) []fabric.RouteState {
 	sessions := map[string]fabric.PeerState{}
 	for _, p := range bgp.Peers {
 		sessions[p.Name] = p
@@ -224,6 +224,8 @@ func routeStates(r fabric.Routing, trackers map[copyKey]*tracker, failed map[net
 		}
 		if err := failed[a.Prefix]; err != nil {
 			s.Reason, s.Message = fabric.ReasonRouteFailed, err.Error()
+		} else if phase == fabric.DrainDrained {
+			s.Reason, s.Message, s.Peers = fabric.ReasonDrained, "the member is drained (bgp.drained)", untold(a, bgp.Out)
 		} else if answered(a, trackers) {
 			s.Up = true
 			tell(&s, r, a, sessions, bgp.Out)

@@ -95,7 +95,7 @@ func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, e
 	if err == nil && ready {
 		err = m.send(ctx, fabric.Routing{
 			Member: v.Member, Revision: v.Desired.Revision,
-			Speaker: plan.Speaker, Peers: plan.Peers, Announcements: plan.Announcements, Imports: plan.Imports, Own: plan.Own,
+			Speaker: plan.Speaker, Peers: plan.Peers, Announcements: plan.Announcements, Imports: plan.Imports, Own: plan.Own, Drain: plan.Drain,
 			Gateways: vrrp.Plan(v),
 		}, began)
 	}

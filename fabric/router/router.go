@@ -44,6 +44,10 @@ type Worker struct {
 	processes map[fabric.Process]*watched
 	trackers  map[copyKey]*tracker
 	dampings  map[dampKey]*damping
+	leave     *leave
+	settled   fabric.DrainPhase      // that what is done reflects
+	version   uint64                 // of what the speaker was last given
+	shutting  uint64                 // the first version with which peers are told that the member leaves
 	verdicts  map[copyKey]verdict    // of an earlier run
 	failed    map[netip.Prefix]error // kernel routes that can't be made
 	pruneErr  error
@@ -75,7 +79,7 @@ func New(log *slog.Logger, state string, bfd func() *exec.Cmd) (*Worker, error) 
 	w := &Worker{
 		log: log, disk: d, started: time.Now().UTC().Truncate(time.Millisecond),
 		calls: make(chan func(), 256), over: make(chan struct{}),
-		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, verdicts: map[copyKey]verdict{},
+		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, leave: newLeave(), verdicts: map[copyKey]verdict{},
 	}
 	w.gateways = newGateways(log, state, w.bump)
 	w.speaker = gobgp.New(log, func() {
@@ -239,6 +243,7 @@ func (w *Worker) Set(ctx context.Context, r fabric.Routing) error {
 
 // take takes over a value: what watches copies is there afterwards for exactly those of the value.
 func (w *Worker) take(r fabric.Routing) {
+	w.leave.Set(r.Drain, w.set, time.Now())
 	w.routing, w.set, w.taken, w.dirty = r, true, true, true
 	w.gateways.set(r.Gateways)
 	needed := map[fabric.Process]bool{}
@@ -352,6 +357,7 @@ func (w *Worker) step(now time.Time) time.Time {
 	if w.pardoned(now) {
 		w.dirty = true
 	}
+	w.dirty = w.leave.Expire(now) || w.dirty
 	for _, t := range w.trackers {
 		w.dirty = w.dirty || !t.due.IsZero() && !now.Before(t.due)
 	}
@@ -366,6 +372,16 @@ func (w *Worker) step(now time.Time) time.Time {
 	if !w.tell.IsZero() && !now.Before(w.tell) {
 		w.tell, w.told = time.Time{}, now
 		w.bump()
+	}
+	if w.leave.Waits() {
+		if w.speaker.State().Version >= w.shutting {
+			w.leave.Told(now)
+		} else if at := now.Add(tellPoll); at.Before(next) {
+			next = at
+		}
+	}
+	if at, ok := w.leave.Deadline(); ok && at.Before(next) {
+		next = at
 	}
 	if !w.tell.IsZero() && w.tell.Before(next) {
 		next = w.tell
@@ -420,8 +436,12 @@ func (w *Worker) check(key copyKey, t *tracker, now time.Time) (time.Time, bool)
 
 // settle makes routes and announcements what the copies allow.
 func (w *Worker) settle(now time.Time) {
-	changed := w.taken
-	w.taken = false
+	w.version++
+	changed := w.taken || w.leave.phase != w.settled
+	if w.leave.phase != w.settled {
+		w.shutting = w.version
+	}
+	w.taken, w.settled = false, w.leave.phase
 	for _, t := range w.trackers {
 		changed = t.judge(w, now) || changed
 	}
@@ -431,8 +451,8 @@ func (w *Worker) settle(now time.Time) {
 	w.failed = failed
 	var paths []gobgp.Path
 	for _, a := range w.routing.Announcements {
-		if w.failed[a.Prefix] == nil && answered(a, w.trackers) {
-			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers, Attributes: a.Attributes})
+		if w.leave.phase != fabric.DrainDrained && w.failed[a.Prefix] == nil && answered(a, w.trackers) {
+			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers, Attributes: w.leave.attributes(a)})
 		}
 	}
 	w.bfd.Apply(w.routing.Peers, w.begun)
@@ -444,7 +464,7 @@ func (w *Worker) settle(now time.Time) {
 	}
 	// Only now that routes are there, and before any goes: nothing is promised that can't be kept.
 	w.speaker.Apply(gobgp.Config{
-		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.routing.Imports, Own: w.routing.Own, Restarting: w.restarts,
+		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.routing.Imports, Own: w.routing.Own, Version: w.version, Restarting: w.restarts,
 	})
 	w.pruneErr = w.kernel.prune(want)
 	if len(w.failed) > 0 || w.pruneErr != nil {
@@ -477,9 +497,9 @@ func (w *Worker) report() fabric.RoutingState {
 	bgp := w.speaker.State()
 	bfdStates, warning, bfdErr := w.bfd.State()
 	state := fabric.RoutingState{
-		Worker: fabric.WorkerState{PID: os.Getpid(), Started: w.started, Revision: w.routing.Revision, FromDisk: w.fromDisk, Warning: warning},
+		Worker: fabric.WorkerState{PID: os.Getpid(), Started: w.started, Revision: w.routing.Revision, FromDisk: w.fromDisk, Warning: warning, Drain: w.leave.phase},
 		Peers:  peerStates(w.routing.Peers, bgp.Peers, bfdStates, w.held),
-		Routes: routeStates(w.routing, w.trackers, w.failed, bgp),
+		Routes: routeStates(w.routing, w.leave.phase, w.trackers, w.failed, bgp),
 
 		Gateways: w.gateways.report(),
 	}

@@ -23,6 +23,8 @@ func TestDrain(t *testing.T) {
 		{"restart", "restart web1 --force", 3},
 		{"maintenance", "config set web3 anycast.maintenance=true", 2},
 		{"end of maintenance", "config unset web3 anycast.maintenance", 3},
+		{"drain of a member", "bgp drain n2", 2},
+		{"end of the drain", "bgp undrain n2", 3},
 		{"delete", "delete web3 --force", 2},
 	} {
 		t.Run(step.name, func(t *testing.T) {

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	incusapi "github.com/lxc/incus/v6/shared/api"
+	"github.com/spf13/cobra"
+)
+
+// drainPoll is how often the routes of a member that is being drained are looked at.
+const drainPoll = 100 * time.Millisecond
+
+func (a *app) bgpDrain() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "drain MEMBER", Short: "Lead traffic away from a member, before work on it",
+		Long: `Lead traffic away from a member, before work on it. Its peers are told of everything once more with the community GRACEFUL_SHUTDOWN (65535:0,
+RFC 8326), so that they prefer other members; after bgp.drain_grace seconds everything is withdrawn. The member goes on forwarding what still
+arrives, and its instances run on. It stays drained, also over a restart, until "fabricctl bgp undrain".
+
+The command waits until no peer has a route through the member, or until --timeout; the drain goes on all the same.`,
+		Example: "  fabricctl bgp drain n2\n  fabricctl bgp drain n2 --timeout 1m", Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(members),
+	}
+	timeout := cmd.Flags().Duration("timeout", 30*time.Second, "`TIME` to wait for")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.setDrained(cmd.Context(), args[0], "true"); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), *timeout)
+		defer cancel()
+		for {
+			left, err := a.announcedBy(ctx, args[0])
+			switch {
+			case ctx.Err() != nil && cmd.Context().Err() == nil:
+				return fmt.Errorf("member %s is to be drained, but after %s peers still have routes through it: see \"fabricctl route list\"", args[0], *timeout)
+			case err != nil:
+				return err
+			case left == 0:
+				a.say("Member %s drained", args[0])
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(drainPoll):
+			}
+		}
+	}
+	return cmd
+}
+
+func (a *app) bgpUndrain() *cobra.Command {
+	return &cobra.Command{
+		Use: "undrain MEMBER", Short: "Have a drained member announce again",
+		Example: "  fabricctl bgp undrain n2", Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(members),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.setDrained(cmd.Context(), args[0], ""); err != nil {
+				return err
+			}
+			a.say("Member %s announces again", args[0])
+			return nil
+		},
+	}
+}
+
+// setDrained sets a member's key bgp.drained, or unsets it.
+func (a *app) setDrained(ctx context.Context, member, value string) error {
+	m, etag, err := a.client().GetMember(ctx, member)
+	if err != nil {
+		return err
+	}
+	put := m.ClusterMemberPut
+	if put.Config == nil {
+		put.Config = incusapi.ConfigMap{}
+	}
+	if put.Config["bgp.drained"] = value; value == "" {
+		delete(put.Config, "bgp.drained")
+	}
+	return a.client().UpdateMember(ctx, member, put, etag)
+}
+
+// announcedBy counts the prefixes of a member of which peers have been told.
+func (a *app) announcedBy(ctx context.Context, member string) (int, error) {
+	routes, err := a.client().GetRoutes(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, r := range routes {
+		if r.Member != member || r.Stale {
+			continue
+		}
+		for _, p := range r.Peers {
+			if p.Announced {
+				n++
+				break
+			}
+		}
+	}
+	return n, nil
+}
