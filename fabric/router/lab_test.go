@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"netfabric/bgp/bfd"
 	"netfabric/bgp/bgptest"
 	"netfabric/fabric"
 )
@@ -121,7 +123,19 @@ func newMember(t testing.TB, s *site, up *bgptest.Node, n int) *member {
 	m.settled()
 	m.client = NewClient(m.socket())
 	m.value = m.anycast(nil)
+	t.Cleanup(m.endBFD) // after the worker, which would start it again
 	return m
+}
+
+// endBFD ends the BFD process that the worker may have left behind, as it does.
+func (m *member) endBFD() {
+	r, err := bfd.Connect(bfd.RemoteOptions{Socket: filepath.Join(m.state(), "bfd.socket")})
+	if err != nil {
+		return // there is none
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = r.Shutdown(ctx) // it is gone in any case: its neighbour may be, too
 }
 
 // settled waits until the instance's first process is in the instance's namespace.
