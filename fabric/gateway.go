@@ -177,7 +177,7 @@ func (g *Gateway) checkAddresses(fail func(reason, format string, args ...any) *
 	return nil
 }
 
-// Refs names the members and the tracked peers.
+// Refs names the members and the tracked peers. A member that is only preferred can be removed.
 func (g *Gateway) Refs() []Key {
 	var refs []Key
 	for _, m := range g.Members {
@@ -185,9 +185,6 @@ func (g *Gateway) Refs() []Key {
 	}
 	for m := range g.Priorities {
 		refs = append(refs, Key{KindMember, m})
-	}
-	if g.Preferred != "" {
-		refs = append(refs, Key{KindMember, g.Preferred})
 	}
 	for _, t := range g.Tracks {
 		if t.Type == TrackBGP && t.Target != "" {
@@ -260,7 +257,7 @@ func (g *Gateway) Ranking(s *Snapshot) []Ranked {
 		if !given {
 			p = max(1, firstPriority-step*i)
 		}
-		if g.Preferred != "" && m != g.Preferred {
+		if slices.Contains(members, g.Preferred) && m != g.Preferred {
 			p = min(p, MaxPriority-1) // the best priority is the preferred member's alone
 			best = max(best, p+1)
 		}

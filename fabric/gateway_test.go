@@ -79,6 +79,7 @@ func TestGatewayRanking(t *testing.T) {
 		"by order":               {func(g *Gateway) { g.Members = []string{"n3", "n1"} }, []Ranked{{"n3", 200}, {"n1", 190}}},
 		"given":                  {func(g *Gateway) { g.Priorities = map[string]int{"n3": 254} }, []Ranked{{"n3", 254}, {"n1", 200}, {"n2", 190}}},
 		"moved":                  {func(g *Gateway) { g.Preferred = "n2" }, []Ranked{{"n2", 240}, {"n1", 200}, {"n3", 180}}},
+		"moved to one that left": {func(g *Gateway) { g.Preferred = "n9" }, []Ranked{{"n1", 200}, {"n2", 190}, {"n3", 180}}},
 		"moved from the highest": {func(g *Gateway) { g.Preferred, g.Priorities = "n2", map[string]int{"n1": 254} }, []Ranked{{"n2", 254}, {"n1", 253}, {"n3", 180}}},
 	} {
 		g := testGateway("gw", 1)

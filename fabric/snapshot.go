@@ -37,12 +37,16 @@ func (s *Snapshot) Advance(revision uint64, rows []Row) (*Snapshot, error) {
 	return tx.next, nil
 }
 
-// Expelled is what is left for a member to do that the others have removed: nothing is announced and none of its instances runs. These belong
+// Expelled is what is left for a member to do that the others have removed: nothing is announced, no gateway is
+// shared, and none of its instances runs. These belong
 // to no member then, so that their disks stay until somebody decides about them: their addresses may be another's by now.
 func (s *Snapshot) Expelled(member string) *Snapshot {
 	tx := NewTx(s)
 	for _, p := range s.Peers() {
 		tx.set(KeyOf(p), nil)
+	}
+	for _, g := range s.Gateways() {
+		tx.set(KeyOf(g), nil)
 	}
 	for _, i := range s.Instances() {
 		if i.Member == member {

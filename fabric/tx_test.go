@@ -319,12 +319,13 @@ func TestReports(t *testing.T) {
 func TestExpelledMemberRunsAndAnnouncesNothing(t *testing.T) {
 	mine := instance("mine")
 	mine.Power = fabric.PowerRunning
-	s := write(t, world(t), &fabric.Peer{Header: fabric.Header{Name: "r1"}, Address: netip.MustParseAddr("192.0.2.9"), ASN: 65000}, mine)
+	s := write(t, world(t), &fabric.Peer{Header: fabric.Header{Name: "r1"}, Address: netip.MustParseAddr("192.0.2.9"), ASN: 65000},
+		&fabric.Gateway{Header: fabric.Header{Name: "gw"}, Interface: "eth1", VRID: 1, Interval: 100, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}, mine)
 	after := s.Expelled("n1")
 	if i, ok := after.Instance("mine"); !ok || i.Member != "" || i.Power != fabric.PowerStopped {
 		t.Errorf("its instance: %+v", i)
 	}
-	if len(after.Peers()) != 0 || after.Revision != s.Revision {
+	if len(after.Peers())+len(after.Gateways()) != 0 || after.Revision != s.Revision {
 		t.Errorf("peers %v, revision %d", after.Peers(), after.Revision)
 	}
 	if i, _ := s.Instance("mine"); i.Member != "n1" || len(s.Peers()) != 1 {

@@ -28,7 +28,9 @@ func Plan(v fabric.View) []fabric.RoutingGateway {
 				planned.Successors = append(planned.Successors, fabric.GatewaySuccessor{Member: r.Member, Addresses: own})
 			}
 		}
-		all = append(all, planned)
+		if planned.Priority > 0 { // 0: a member that has just been removed
+			all = append(all, planned)
+		}
 	}
 	slices.SortFunc(all, func(a, b fabric.RoutingGateway) int { return cmp.Compare(a.Name, b.Name) })
 	return all

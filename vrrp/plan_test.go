@@ -42,6 +42,9 @@ func TestPlan(t *testing.T) {
 	if !reflect.DeepEqual(plan, want) {
 		t.Errorf("planned\n%+v, want\n%+v", plan, want)
 	}
+	if left := Plan(fabric.View{Member: "n9", Desired: snap, Reports: reports}); left != nil {
+		t.Errorf("a member that was removed has %+v", left)
+	}
 	c := Configured(plan[0], 50)
 	if c.Priority != 50 || c.Interval != 100*time.Millisecond || !reflect.DeepEqual(c.Successors, []netip.Addr{own}) || c.Refresh != DefaultRefresh {
 		t.Errorf("configured %+v", c)

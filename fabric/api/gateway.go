@@ -312,16 +312,20 @@ func (s *Server) postGatewayMove(r *request) (reply, error) {
 // handOver has the member that is Active hand over: all are asked, since without quorum nobody knows which it is. It is no error that the
 // member has the gateway already.
 func (s *Server) handOver(r *request, g *fabric.Gateway, to string) (from string, err error) {
-	ctx, cancel := context.WithTimeout(r.Context(), handoverBound)
-	defer cancel()
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	var failures []error
 	for _, ranked := range g.Ranking(r.snap) {
-		if ranked.Member == to || offline(r.status, ranked.Member) {
+		if ranked.Member == to {
 			continue
 		}
 		group.Go(func() {
+			bound := handoverBound
+			if offline(r.status, ranked.Member) { // it may have come back, or only be out of reach for the database
+				bound = offlineBound
+			}
+			ctx, cancel := context.WithTimeout(r.Context(), bound)
+			defer cancel()
 			err := s.handOverAt(ctx, r.status.Self, ranked.Member, g.Name, to)
 			mu.Lock()
 			defer mu.Unlock()
@@ -334,14 +338,23 @@ func (s *Server) handOver(r *request, g *fabric.Gateway, to string) (from string
 		})
 	}
 	group.Wait()
-	if from == "" && len(failures) > 0 {
+	if from != "" {
+		return from, nil
+	}
+	if c, _ := r.reports().Get(fabric.KeyOf(g), to, fabric.ConditionGateway); fabric.JSON[fabric.GatewayState](c.Data).Active() {
+		return "", nil
+	}
+	if len(failures) > 0 {
 		return "", fabric.Errorf(fabric.CodeOf(failures[0]), fabric.ReasonOf(failures[0]), "move gateway %q to member %s: %w", g.Name, to, errors.Join(failures...))
 	}
-	return from, nil
+	return "", fabric.Conflictf("not-active", "move gateway %q to member %s: no member is Active that could hand it over", g.Name, to)
 }
 
-// handoverBound is for members to answer: a handover itself takes at most Active_Down_Interval.
-const handoverBound = 10 * time.Second
+// For members to answer: a handover itself takes at most Active_Down_Interval.
+const (
+	handoverBound = 10 * time.Second
+	offlineBound  = time.Second
+)
 
 func (s *Server) handOverAt(ctx context.Context, self, member, gateway, to string) error {
 	if member == self {

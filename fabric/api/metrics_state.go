@@ -17,24 +17,25 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descInfo       = desc("build_info", "Always 1; which version runs.", "version", "member")
-	descSession    = desc("bgp_session_up", "1 while the session of this member with the peer is established.", "member", "peer")
-	descSent       = desc("bgp_prefixes_sent", "Prefixes that this member announces to the peer.", "member", "peer")
-	descReceived   = desc("bgp_prefixes_received", "Prefixes that the peer announces to this member.", "member", "peer")
-	descFlaps      = desc("bgp_session_flaps_total", "Times the established session was lost since the worker started.", "member", "peer")
-	descCopy       = desc("anycast_copy_healthy", "1 while the copy on this member is healthy for all addresses of the service.", "service", "instance")
-	descRoute      = desc("route_announced", "1 while at least one peer of this member has been told of the prefix. Left out with more than 10000 prefixes.", "prefix", "kind", "owner")
-	descRoutes     = desc("routes", "Prefixes that this member could announce, by kind, and whether a peer has been told.", "kind", "announced")
-	descWorker     = desc("routing_worker_up", "1 while the routing worker answers.")
-	descWorkerAt   = desc("routing_worker_start_time_seconds", "Unix time at which the routing worker started.")
-	descRevision   = desc("database_revision", "Revision of the newest state that this member knows.")
-	descQuorum     = desc("database_quorum", "1 while writes can be made, as far as this member knows.")
-	descLeader     = desc("database_leader", "1 while this member leads the database.")
-	descOnline     = desc("cluster_member_online", "1 while this member has signs of life of the member.", "member")
-	descInstances  = desc("instances", "Instances of this member by status.", "status")
-	descModule     = desc("module_ok", "1 while the reconciler works without error.", "module")
-	descObjects    = desc("objects", "Objects in the database by kind.", "kind")
-	allStateDescs  = []*prometheus.Desc{descInfo, descSession, descSent, descReceived, descFlaps, descCopy, descRoute, descRoutes, descWorker, descWorkerAt, descRevision, descQuorum, descLeader, descOnline, descInstances, descModule, descObjects}
+	descInfo      = desc("build_info", "Always 1; which version runs.", "version", "member")
+	descSession   = desc("bgp_session_up", "1 while the session of this member with the peer is established.", "member", "peer")
+	descSent      = desc("bgp_prefixes_sent", "Prefixes that this member announces to the peer.", "member", "peer")
+	descReceived  = desc("bgp_prefixes_received", "Prefixes that the peer announces to this member.", "member", "peer")
+	descFlaps     = desc("bgp_session_flaps_total", "Times the established session was lost since the worker started.", "member", "peer")
+	descCopy      = desc("anycast_copy_healthy", "1 while the copy on this member is healthy for all addresses of the service.", "service", "instance")
+	descRoute     = desc("route_announced", "1 while at least one peer of this member has been told of the prefix. Left out with more than 10000 prefixes.", "prefix", "kind", "owner")
+	descRoutes    = desc("routes", "Prefixes that this member could announce, by kind, and whether a peer has been told.", "kind", "announced")
+	descWorker    = desc("routing_worker_up", "1 while the routing worker answers.")
+	descWorkerAt  = desc("routing_worker_start_time_seconds", "Unix time at which the routing worker started.")
+	descRevision  = desc("database_revision", "Revision of the newest state that this member knows.")
+	descQuorum    = desc("database_quorum", "1 while writes can be made, as far as this member knows.")
+	descLeader    = desc("database_leader", "1 while this member leads the database.")
+	descOnline    = desc("cluster_member_online", "1 while this member has signs of life of the member.", "member")
+	descInstances = desc("instances", "Instances of this member by status.", "status")
+	descModule    = desc("module_ok", "1 while the reconciler works without error.", "module")
+	descObjects   = desc("objects", "Objects in the database by kind.", "kind")
+	allStateDescs = []*prometheus.Desc{descInfo, descSession, descSent, descReceived, descFlaps, descCopy, descRoute, descRoutes, descWorker, descWorkerAt, descRevision, descQuorum, descLeader, descOnline, descInstances, descModule, descObjects,
+		descGateway, descGatewaySince, descTrack, descAdverts, descDiscarded}
 	instanceStates = []fabric.InstanceStatus{fabric.InstanceRunning, fabric.InstanceStopped, fabric.InstanceStarting, fabric.InstanceStopping, fabric.InstanceError}
 )
 
@@ -88,6 +89,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	if state != nil {
 		c.sessions(g, state, self)
 		c.routes(g, state)
+		c.gateways(g, state, self)
 	}
 }
 

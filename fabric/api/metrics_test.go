@@ -68,6 +68,10 @@ func TestMetrics(t *testing.T) {
 			{Prefix: netip.MustParsePrefix("10.1.0.0/24"), Kind: fabric.AnnounceNetwork, Owner: lan, Up: true, Peers: []fabric.RoutePeer{{Peer: "tor2"}}},
 		},
 	}
+	state.Gateways = []fabric.GatewayState{{
+		Gateway: "gw", Tracks: []fabric.TrackState{{Track: fabric.Track{Type: fabric.TrackCarrier, Target: "eth2"}, Up: true}},
+		Routers: []fabric.VirtualRouterState{{Family: "ipv4", State: fabric.GatewayActive, Since: time.Unix(1700000000, 0), In: 3, Out: 4, Discarded: map[string]uint64{"ttl": 5}}},
+	}}
 	m.server.Routing = func() *fabric.RoutingState { return state }
 	m.setOffline("n2", true)
 	m.server.Metrics.Applied(3 * time.Millisecond)
@@ -95,6 +99,11 @@ func TestMetrics(t *testing.T) {
 		`fabric_route_announced{kind="anycast",owner="anycast/dns",prefix="203.0.113.53/32"} 1`,
 		`fabric_route_announced{kind="network",owner="network/fabbr0",prefix="10.1.0.0/24"} 0`,
 		`fabric_routes{announced="no",kind="anycast"} 1`,
+		`fabric_vrrp_state{family="ipv4",gateway="gw",member="n1"} 2`,
+		`fabric_vrrp_state_start_time_seconds{family="ipv4",gateway="gw"} 1.7e+09`,
+		`fabric_vrrp_track_up{gateway="gw",track="carrier:eth2"} 1`,
+		`fabric_vrrp_advertisements_total{direction="out",family="ipv4",gateway="gw"} 4`,
+		`fabric_vrrp_discarded_total{cause="ttl",family="ipv4",gateway="gw"} 5`,
 		`fabric_routing_worker_start_time_seconds 1.7e+09`,
 		`fabric_routing_worker_restarts_total 1`,
 		`fabric_routing_apply_duration_seconds_bucket{le="0.0025"} 0`,

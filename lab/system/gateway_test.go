@@ -41,6 +41,7 @@ func TestGateway(t *testing.T) {
 		{"moved", gatewayMoved},
 		{"worker stopped for good", gatewayWorkerStopped},
 		{"tracked session lost", gatewayTrackedSession},
+		{"moved without quorum", gatewayMovedWithoutQuorum},
 		{"active without power", gatewayWithoutPower},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, w) }) {
@@ -82,6 +83,20 @@ func (w *world) waitActive(t *testing.T, seenBy, name, member string) time.Time 
 	return since
 }
 
+// startHost has a host ask the server outside, and returns when nothing that went before costs it anything any more.
+func (w *world) startHost(t *testing.T, host string) *client {
+	t.Helper()
+	c := w.startClientAt(t, host, outsideURLs...)
+	lab.WaitFor(t, 20*time.Second, "a second without loss", func() error {
+		end := probe.Now() - requestTimeout - 100*time.Millisecond
+		if r := probe.Since(c.all(), end-time.Second, end); r.Lost > 0 || r.Sent < 50 {
+			return errors.New(describe(r))
+		}
+		return nil
+	})
+	return c
+}
+
 // measured judges what a host lost since an event.
 func measured(t *testing.T, c *client, what string, event, span, bound time.Duration) {
 	t.Helper()
@@ -94,7 +109,7 @@ func measured(t *testing.T, c *client, what string, event, span, bound time.Dura
 
 // gatewayProgramsRestarted: neither the daemon nor the worker of the Active matters to the gateway.
 func gatewayProgramsRestarted(t *testing.T, w *world) {
-	c := w.startClientAt(t, "h1", outsideURLs...)
+	c := w.startHost(t, "h1")
 	before := w.waitActive(t, "n2", "lan", "n1")
 	at := probe.Now()
 	n1 := w.lab.MustNode(t, "n1")
@@ -149,7 +164,7 @@ func (w *world) findWorker(t *testing.T, node string) (lab.Process, error) {
 }
 
 func gatewayMoved(t *testing.T, w *world) {
-	c := w.startClientAt(t, "h2", outsideURLs...)
+	c := w.startHost(t, "h2")
 	at := probe.Now()
 	for _, move := range []string{"lan n2", "uplink n3", "lan n3", "uplink n2", "lan n1", "uplink n1"} {
 		t.Log(strings.TrimSpace(w.ctl(t, "n2", "gateway move "+move)))
@@ -161,7 +176,7 @@ func gatewayMoved(t *testing.T, w *world) {
 
 // gatewayWorkerStopped: who leaves for good hands over.
 func gatewayWorkerStopped(t *testing.T, w *world) {
-	c := w.startClientAt(t, "h1", outsideURLs...)
+	c := w.startHost(t, "h1")
 	at := probe.Now()
 	if err := w.worker(t, "n1").Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -172,8 +187,34 @@ func gatewayWorkerStopped(t *testing.T, w *world) {
 	w.waitActive(t, "n2", "uplink", "n1")
 }
 
+// gatewayMovedWithoutQuorum: two of three daemons are away, and with them the database.
+func gatewayMovedWithoutQuorum(t *testing.T, w *world) {
+	c := w.startHost(t, "h1")
+	for _, member := range []string{"n2", "n3"} {
+		if err := w.lab.MustNode(t, member).StopDaemon(t.Context(), "fabric-node"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := probe.Now()
+	out := w.ctl(t, "n1", "gateway move lan n2")
+	t.Log(strings.TrimSpace(out))
+	if !strings.Contains(out, "moved from n1 to n2") || !strings.Contains(out, "Warning") {
+		t.Errorf("it says %q", out)
+	}
+	measured(t, c, "moved without quorum", at, 2*time.Second, 0)
+	for _, member := range []string{"n2", "n3"} {
+		if err := w.lab.MustNode(t, member).StartDaemon(t.Context(), "fabric-node"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.waitActive(t, "n1", "lan", "n2")
+	w.ctl(t, "n1", "gateway move lan n1")
+	w.waitActive(t, "n2", "lan", "n1")
+	measured(t, c, "and back with it", at, probe.Now()-at, 0)
+}
+
 func gatewayTrackedSession(t *testing.T, w *world) {
-	c := w.startClientAt(t, "h1", outsideURLs...)
+	c := w.startHost(t, "h1")
 	n1 := w.lab.MustNode(t, "n1")
 	at := probe.Now()
 	n1.MustExec(t, "ip", "route", "add", "blackhole", "192.0.2.1/32") // only what n1 itself sends: hosts are forwarded on by p2 and p1 as before
@@ -208,7 +249,7 @@ func gatewayWithoutPower(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	formula := time.Duration(g.WorstOutage.Crash) * time.Millisecond
-	c := w.startClientAt(t, "h1", outsideURLs...)
+	c := w.startHost(t, "h1")
 	n1 := w.lab.MustNode(t, "n1")
 	at := probe.Now()
 	if err := n1.Kill(t.Context()); err != nil {
