@@ -226,7 +226,8 @@ func gatewayTrackedSession(t *testing.T, w *world) {
 		}
 	}
 	t.Logf("n2 was Active %.1f ms after n1's session was lost", float64(moved.Sub(lost).Microseconds())/1000)
-	if late := moved.Sub(lost); late > 100*time.Millisecond || late < -100*time.Millisecond {
+	// Far more than it takes, so that a machine with other work to do fails nobody, and far less than another try at the session.
+	if late := moved.Sub(lost).Abs(); late > time.Second {
 		t.Errorf("n1's session was lost at %v, n2 was Active at %v", lost, moved)
 	}
 	g, err := w.gateway(t, "n2", "lan")
@@ -257,7 +258,7 @@ func gatewayWithoutPower(t *testing.T, w *world) {
 	}
 	t.Logf("the formula says %v", formula)
 	// The power goes somewhere in the time that Kill takes; a request is lost that was under way.
-	measured(t, c, "Active without power", at, 4*time.Second, formula+200*time.Millisecond)
+	measured(t, c, "Active without power", at, 4*time.Second, formula+500*time.Millisecond)
 	w.waitActive(t, "n3", "lan", "n2")
 	at = probe.Now()
 	if err := n1.Boot(t.Context()); err != nil {
