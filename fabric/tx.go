@@ -87,7 +87,10 @@ func (tx *Tx) moveClaims(k Key, old, o Object) {
 		tx.own[claimsOwned] = true
 	}
 	for _, c := range before {
-		delete(tx.next.claims, c)
+		// Rows come in any order: who has been given what this one let go of may have come first.
+		if tx.next.claims[c] == k {
+			delete(tx.next.claims, c)
+		}
 	}
 	for _, c := range after {
 		tx.next.claims[c] = k

@@ -104,6 +104,41 @@ func TestSnapshotsShareAndNeverChange(t *testing.T) {
 	}
 }
 
+// The database gives rows in any order: who lets go of a claim may come after who has it next.
+func TestClaimMovesInAnyOrder(t *testing.T) {
+	before, err := launch(world(t), instance("old"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := change(before, func(tx *fabric.Tx) error { return tx.Delete(fabric.Key{Kind: fabric.KindInstance, Name: "old"}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after, err = launch(after, instance("new")); err != nil {
+		t.Fatal(err)
+	}
+	old, _ := before.Instance("old")
+	i, _ := after.Instance("new")
+	row, err := fabric.Encode(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tombstone := fabric.Row{Kind: fabric.KindInstance, Name: "old", Revision: after.Revision, Deleted: true}
+	claim := fabric.AddressClaim("br0", i.NICs[0].Addresses[0])
+	if !slices.Contains(old.Claims(), claim) {
+		t.Fatalf("the address %v was not handed on", claim)
+	}
+	for _, rows := range [][]fabric.Row{{tombstone, row}, {row, tombstone}} {
+		got, err := before.Advance(after.Revision, rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if holder, held := got.Holder(claim); holder != fabric.KeyOf(i) {
+			t.Errorf("%s first: %v belongs to %v, %t", rows[0].Name, claim, holder, held)
+		}
+	}
+}
+
 func TestRowsCarryASnapshotWhole(t *testing.T) {
 	s, err := launch(world(t), instance("web"))
 	if err != nil {
