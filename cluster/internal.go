@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"netfabric/fabric"
@@ -25,6 +27,7 @@ const (
 	internalTimeout = time.Second
 	maxBody         = 256 << 10 // bytes, of a request or answer between members
 	reasonNotMember = "not-a-member"
+	revisionHeader  = "Fabric-Revision" // with that refusal: how far the refusing member is
 )
 
 // poke tells how far the writer of a commit is.
@@ -60,7 +63,12 @@ type handler func(http.ResponseWriter, *http.Request) (any, error)
 // members lets only members in.
 func (n *Node) members(h handler) http.HandlerFunc {
 	return answer(func(w http.ResponseWriter, r *http.Request) (any, error) {
-		if _, ok := n.MemberOf(r.TLS); !ok {
+		n.mu.Lock()
+		_, ok := n.peers.byFingerprint(peerFingerprint(r.TLS))
+		revision := n.peers.Revision
+		n.mu.Unlock()
+		if !ok {
+			w.Header().Set(revisionHeader, strconv.FormatUint(revision, 10))
 			return nil, fabric.Errorf(fabric.CodeForbidden, reasonNotMember, "only members of the cluster may ask this, and the client certificate is none's")
 		}
 		return h(w, r)
@@ -101,6 +109,10 @@ func answer(h handler) http.HandlerFunc {
 }
 
 func readBody[T any](w http.ResponseWriter, r *http.Request) (v T, err error) {
+	deadline := http.NewResponseController(w) // strangers may send one too: not as slowly as they like
+	if deadline.SetReadDeadline(time.Now().Add(handshakeTimeout)) == nil {
+		defer deadline.SetReadDeadline(time.Time{})
+	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&v); err != nil {
 		return v, fabric.Invalidf("bad-body", "read the request: %w", err)
 	}
@@ -137,10 +149,22 @@ func ask[T any](ctx context.Context, c *http.Client, method, url string, body an
 	return v, response.Header, &fabric.Error{Code: e.Code, Reason: e.Reason, Message: e.Message, Fix: e.Fix}
 }
 
-// ping asks a member whether it is there, and takes this one for a member.
+// ping asks a member whether it is there, and takes this one for a member. Its error has reasonNotMember only when this one was removed.
 func (n *Node) ping(ctx context.Context, address string) error {
-	_, _, err := ask[struct{}](ctx, n.http, http.MethodGet, "https://"+address+pingPath, nil)
+	_, header, err := ask[struct{}](ctx, n.http, http.MethodGet, "https://"+address+pingPath, nil)
+	if fabric.ReasonOf(err) == reasonNotMember && !n.knowsBetter(header) {
+		return fabric.Errorf(fabric.CodeUnavailable, "behind", "it has been away and has not heard yet that this host is a member")
+	}
 	return err
+}
+
+// knowsBetter tells whether a member that refuses this one has seen it removed. One that is behind this one has not seen it join yet.
+func (n *Node) knowsBetter(header http.Header) bool {
+	there, err := strconv.ParseUint(header.Get(revisionHeader), 10, 64)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	here := n.proof != nil && slices.ContainsFunc(n.peers.Members, func(p peer) bool { return p.NodeID == n.proof.NodeID })
+	return err == nil && (there >= n.peers.Revision || !here)
 }
 
 // poker tells one member of commits: one message at a time, always the newest.

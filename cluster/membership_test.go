@@ -327,6 +327,31 @@ func TestRemove(t *testing.T) {
 	eventually(t, "it is back", func() bool { return voters(by) == 3 })
 }
 
+// A member that was away does not know who joined meanwhile. That it refuses these does not mean that they were removed.
+func TestStaleMemberRemovesNobody(t *testing.T) {
+	members := startCluster(t, 2)
+	stale, joined := members[0], members[1]
+	eventually(t, "both know both", func() bool {
+		return stale.ping(t.Context(), joined.Address()) == nil && joined.ping(t.Context(), stale.Address()) == nil
+	})
+	set := func(p peers) {
+		stale.mu.Lock()
+		defer stale.mu.Unlock()
+		stale.peers = p
+	}
+	now := peersOf(stale.Snapshot())
+	defer set(now)
+	only, _ := now.byFingerprint(fabric.Fingerprint(stale.current().MemberCertificate))
+	set(peers{Revision: 1, Members: []peer{only}})
+	if err := joined.ping(t.Context(), stale.Address()); err == nil || fabric.ReasonOf(err) == reasonNotMember {
+		t.Errorf("refused by a member that is behind: %v", err)
+	}
+	set(peers{Revision: now.Revision + 1, Members: []peer{only}})
+	if err := joined.ping(t.Context(), stale.Address()); fabric.ReasonOf(err) != reasonNotMember {
+		t.Errorf("refused by a member that is further: %v", err)
+	}
+}
+
 // TestDatabaseIsMembersOnly dials the database as somebody who has the cluster's certificate only, which every client sees.
 func TestDatabaseIsMembersOnly(t *testing.T) {
 	m := startCluster(t, 1)[0]

@@ -329,17 +329,23 @@ func (n *Node) serverCertificate() *tls.Certificate {
 
 // acceptDatabase lets members, and nobody else, talk to the database.
 func (n *Node) acceptDatabase(c *tls.Conn) {
+	if !n.admit(c) {
+		c.Close()
+	}
+}
+
+// admit passes the connection of a member to the database. It does so under the lock: follows, which ends the connections of who is a member no
+// more, comes before or after and misses none.
+func (n *Node) admit(c *tls.Conn) bool {
 	state := c.ConnectionState()
 	fingerprint := peerFingerprint(&state)
 	n.mu.Lock()
-	_, member := n.peers.byFingerprint(fingerprint)
-	engine := n.engine
-	n.mu.Unlock()
-	if !member || engine == nil {
-		c.Close()
-		return
+	defer n.mu.Unlock()
+	if _, member := n.peers.byFingerprint(fingerprint); !member || n.engine == nil {
+		return false
 	}
-	engine.accept(c, fingerprint)
+	n.engine.accept(c, fingerprint)
+	return true
 }
 
 func (n *Node) dialDatabase(ctx context.Context, address string) (net.Conn, error) {
