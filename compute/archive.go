@@ -59,8 +59,8 @@ func (c *checker) check(h *tar.Header) (name string, v verdict, err error) {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return "", skip, nil
 	}
-	if c.entries++; c.entries > c.limits.Entries {
-		return "", skip, fabric.Errorf(fabric.CodeTooLarge, "image-too-large", "image refused: it has more than %d entries", c.limits.Entries)
+	if err := c.count(); err != nil {
+		return "", skip, err
 	}
 	if name, err = cleanName(h.Name); err != nil {
 		return "", skip, err
@@ -109,11 +109,22 @@ func (c *checker) check(h *tar.Header) (name string, v verdict, err error) {
 	return name, keep, nil
 }
 
+// count adds an entry, or a directory that is only implied: both are made when the image is unpacked, and remembered here.
+func (c *checker) count() error {
+	if c.entries++; c.entries > c.limits.Entries {
+		return fabric.Errorf(fabric.CodeTooLarge, "image-too-large", "image refused: it has more than %d entries", c.limits.Entries)
+	}
+	return nil
+}
+
 // checkParents sees to it that an entry is in directories only, never below a link.
 func (c *checker) checkParents(name string) error {
 	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 		switch k, there := c.kinds[dir]; {
 		case !there:
+			if err := c.count(); err != nil {
+				return err
+			}
 			c.kinds[dir] = tar.TypeDir
 		case k == tar.TypeSymlink:
 			return unsafeImage("%q lies behind the symbolic link %q", name, dir)

@@ -108,6 +108,10 @@ func TestHostileImages(t *testing.T) {
 	for i := range 1001 {
 		crowd = append(crowd, entry{name: fmt.Sprintf("rootfs/%d", i)})
 	}
+	var deep []entry
+	for i := range 10 {
+		deep = append(deep, entry{name: fmt.Sprintf("rootfs/%d/%sf", i, strings.Repeat("a/", 200))})
+	}
 	for _, c := range []struct {
 		name, reason string
 		image        []byte
@@ -130,6 +134,7 @@ func TestHostileImages(t *testing.T) {
 		{"file below a file", "image-unsafe", with(entry{name: "rootfs/f"}, entry{name: "rootfs/f/g"})},
 		{"too deep", "image-unsafe", with(entry{name: "rootfs/" + strings.Repeat("a/", 300) + "f"})},
 		{"too many entries", "image-too-large", with(crowd...)},
+		{"too many implied directories", "image-too-large", with(deep...)},
 		{"bomb", "image-too-large", zipped(t, with(entry{name: "rootfs/zeros", content: strings.Repeat("\x00", 2<<20)}))},
 		{"cut off", "image-broken", zipped(t, with(entry{name: "rootfs/f", content: "x"}))[:60]},
 		{"cut off in the middle", "image-broken", with(entry{name: "rootfs/f", content: strings.Repeat("x", 4096)})[:3000]},
@@ -154,6 +159,22 @@ func TestHostileImages(t *testing.T) {
 			// The unpacker must hold by itself, should such an archive ever get past the import.
 			unpackHostile(t, c.image, s.limits)
 		})
+	}
+}
+
+func TestUploadIsBounded(t *testing.T) {
+	s := NewImages(filepath.Join(t.TempDir(), "images"))
+	image := goodImage(t)
+	s.limits.Bytes = int64(len(image)) - 1
+	if _, err := importInto(t, s, image); fabric.ReasonOf(err) != "image-too-large" {
+		t.Errorf("an upload larger than allowed: %v", err)
+	}
+	if left, _ := os.ReadDir(s.dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	s.limits.Bytes++
+	if _, err := importInto(t, s, image); err != nil {
+		t.Errorf("an upload as large as allowed: %v", err)
 	}
 }
 

@@ -24,6 +24,7 @@ type situation struct {
 	name       string
 	instance   *fabric.Instance // nil: not desired
 	member     string           // this one
+	outsider   bool             // this member has been removed from the cluster
 	autostart  bool
 	record     *record // nil: no volume here
 	container  Container
@@ -46,6 +47,8 @@ func decide(s situation) (step, *fabric.Error) {
 	switch {
 	case s.gone() && runs:
 		return stepStop, nil
+	case s.gone() && s.outsider:
+		return stepNone, nil // removed with its member: the disk stays until that joins again
 	case s.gone() && (s.record != nil || s.known):
 		return stepRemove, nil
 	case s.gone():

@@ -57,6 +57,9 @@ func TestDecide(t *testing.T) {
 		}, stepNone, ""},
 		{"start without its network", func(s *situation) { s.container.State, s.networkErr = ContainerStopped, down }, stepNone, "network-down"},
 		{"runs on without its network", func(s *situation) { s.networkErr = down }, stepNone, ""},
+		{"gone", func(s *situation) { s.instance, s.container.State = nil, ContainerStopped }, stepRemove, ""},
+		{"gone with its member, runs", func(s *situation) { s.instance, s.outsider = nil, true }, stepStop, ""},
+		{"gone with its member", func(s *situation) { s.instance, s.outsider, s.container.State = nil, true, ContainerStopped }, stepNone, ""},
 		{"deleting, runs", func(s *situation) { s.instance.Deleting = true }, stepStop, ""},
 		{"deleting, stopped", func(s *situation) { s.instance.Deleting, s.container.State = true, ContainerStopped }, stepRemove, ""},
 		{"deleting, only the runtime knows it", func(s *situation) {

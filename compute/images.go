@@ -88,12 +88,14 @@ func (s *Images) take(ctx context.Context, files []fabric.ImageFile, want string
 	var stored imageFiles
 	for i, f := range files {
 		path := filepath.Join(temporary, string(roles[i]))
-		n, err := store(ctx, path, io.TeeReader(f.Body, hash))
+		n, err := store(ctx, path, io.TeeReader(io.LimitReader(f.Body, s.limits.Bytes-image.Size+1), hash))
 		if err != nil {
 			return nil, fmt.Errorf("import an image: %w", err)
 		}
 		stored = append(stored, imageFile{roles[i], path, n})
-		image.Size += n
+		if image.Size += n; image.Size > s.limits.Bytes {
+			return nil, fabric.Errorf(fabric.CodeTooLarge, "image-too-large", "image refused: its files are larger than %d bytes", s.limits.Bytes)
+		}
 	}
 	image.Name = hex.EncodeToString(hash.Sum(nil))
 	if want != "" && image.Name != want {

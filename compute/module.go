@@ -160,6 +160,8 @@ func (m *Module) situation(v fabric.View, name string, kept map[string]record, c
 	if r, ok := kept[name]; ok {
 		s.record = &r
 	}
+	_, in := v.Desired.Member(v.Member)
+	s.outsider = !in
 	i, ok := v.Desired.Instance(name)
 	if !ok {
 		return s

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/renameio"
+
 	"netfabric/fabric"
 )
 
@@ -58,10 +60,8 @@ func (r records) save(name string, one record) error {
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(r.file(name)+".new", data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(r.file(name)+".new", r.file(name))
+	// Whole even after a power cut: one that can't be read stops the work on all instances.
+	return renameio.WriteFile(r.file(name), data, 0o600)
 }
 
 func (r records) drop(name string) error {
