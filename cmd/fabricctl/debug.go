@@ -60,8 +60,9 @@ func (l *logged) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// secrets are values that must not be shown: a debug log is what people paste into bug reports.
-var secrets = regexp.MustCompile(`"(password|secret|cluster_token|cluster_password|trust_token)":"(?:[^"\\]|\\.)*"?`)
+// secrets are values that must not be shown: a debug log is what people paste into bug reports. Those of the streams of
+// an exec are named after these.
+var secrets = regexp.MustCompile(`"(password|secret|cluster_token|cluster_password|trust_token|[012]|control)"\s*:\s*"(?:[^"\\]|\\.)*"?`)
 
 func (l *logged) body(mark string, data []byte) {
 	if data = bytes.TrimSpace(data); len(data) > 0 {

@@ -175,6 +175,18 @@ func TestDebug(t *testing.T) {
 	}
 }
 
+func TestDebugHidesSecrets(t *testing.T) {
+	for _, text := range []string{
+		`{"fds":{"0":"s3cret","1":"s3cret","2":"s3cret","control":"s3cret"}}`, `{"password" : "s3cret"}`, `{"cluster_token":"s3cret`,
+	} {
+		var out strings.Builder
+		(&logged{to: &out}).body("<", []byte(text))
+		if strings.Contains(out.String(), "s3cret") {
+			t.Errorf("%s is shown as %s", text, out.String())
+		}
+	}
+}
+
 // While an editor has the terminal, Ctrl-C is the editor's.
 func TestConcerns(t *testing.T) {
 	a := &app{}

@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"context"
-	"crypto/subtle"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -194,22 +193,13 @@ func (s *Server) useToken(r *request, token string) (reply, error) {
 		token = text.Secret
 	}
 	cert := certificatePEM(r.TLS.PeerCertificates[0].Raw)
-	hash := fabric.HashSecret(token)
 	name := connFingerprint(*r.TLS)
 	_, err := s.Store.Apply(r.Context(), func(tx *fabric.Tx) error {
-		for _, t := range tx.Snapshot().Tokens() {
-			if t.Use != fabric.TokenClient || subtle.ConstantTimeCompare([]byte(t.Hash), []byte(hash)) != 1 {
-				continue
-			}
-			if !t.Expires.After(time.Now()) {
-				return fabric.Errorf(fabric.CodeForbidden, "token-expired", "the token for %q has expired", t.For).WithFix("get a new one")
-			}
-			if err := tx.Delete(fabric.KeyOf(t)); err != nil {
-				return err
-			}
-			return tx.Put(&fabric.Certificate{Header: fabric.Header{Name: name}, PEM: cert, Label: t.For})
+		t, err := fabric.ConsumeToken(tx, fabric.TokenClient, token, time.Now())
+		if err != nil {
+			return err
 		}
-		return fabric.Errorf(fabric.CodeForbidden, "bad-token", "the token is not known: it was used, was revoked, or never was one").WithFix("get a new one")
+		return tx.Put(&fabric.Certificate{Header: fabric.Header{Name: name}, PEM: cert, Label: t.For})
 	})
 	return createdAt("/1.0/certificates/"+name, err)
 }

@@ -95,13 +95,14 @@ func (s *Server) getEvents(r *request) (reply, error) {
 			return // the upgrader has answered
 		}
 		defer conn.Close()
-		sendEvents(conn, l)
+		sendEvents(conn, l, func() bool { return s.isTrusted(r.Request, s.Store.Snapshot()) })
 	}}, nil
 }
 
 var errNoWebsocket = fabric.Invalidf("no-websocket", "this address is a websocket").WithFix("ask for an upgrade of the connection")
 
-func sendEvents(conn *websocket.Conn, l *listener) {
+// sendEvents ends when the listener or the caller is gone, and soon after the caller is trusted no more.
+func sendEvents(conn *websocket.Conn, l *listener, trusted func() bool) {
 	gone := make(chan struct{})
 	conn.SetReadLimit(4096)
 	conn.SetReadDeadline(time.Now().Add(pongTimeout))
@@ -120,6 +121,9 @@ func sendEvents(conn *websocket.Conn, l *listener) {
 		case <-gone:
 			return
 		case <-ping.C:
+			if !trusted() {
+				return
+			}
 			err = conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTimeout))
 		case data, ok := <-l.events:
 			if !ok {

@@ -193,9 +193,6 @@ func (s *Server) mux(table []route) http.Handler {
 	mux := http.NewServeMux()
 	for p, methods := range byPath {
 		if p == "/" {
-			p = "/{$}" // and nothing below
-		}
-		if p == "/" {
 			p = "/{$}" // a slash alone would match everything
 		}
 		mux.HandleFunc(p, func(w http.ResponseWriter, r *http.Request) { s.dispatch(w, r, methods) })
