@@ -104,7 +104,7 @@ func TestStockClient(t *testing.T) {
 		{command: "cluster edit n2", stdin: "description: rack 2\nfailure_domain: r2\n"},
 		{command: "cluster show n2", want: []string{"failure_domain: r2"}},
 		{command: "cluster remove n2 --force --yes", want: []string{"n2 removed"}},
-		{command: "remote add fab " + m.https.URL + " --accept-certificate --password wrong", fails: true, want: []string{"token is not known"}},
+		{command: "remote add fab " + m.https.URL + " --accept-certificate --password wrong", fails: true, want: []string{"token is unknown"}},
 		{command: "remote add fab " + m.https.URL + " --accept-certificate --password " + token.String(), want: []string{"Client certificate now trusted by server"}},
 		{command: "network list fab:", want: []string{"fabbr0"}},
 		{command: "launch fab:busybox fab:c4", want: []string{"Starting c4"}},
