@@ -75,7 +75,7 @@ func onlineEvents(before, after map[string]bool) []RoutingEvent {
 		}
 		e := RoutingEvent{Action: ActionMemberOnline, Member: member}
 		if !is {
-			e.Action, e.Reason, e.Message = ActionMemberOffline, fabric.ReasonMemberOffline, fabric.TextOfReason(fabric.ReasonMemberOffline).Cause
+			e.Action, e.Reason, e.Message = ActionMemberOffline, fabric.ReasonMemberOffline, "nothing is known of its sessions and prefixes until it is back; its routing worker may go on"
 		}
 		events = append(events, e)
 	}

@@ -33,6 +33,11 @@ func (w *Worker) Routes(ctx context.Context, q fabric.BGPQuery) (routes fabric.B
 		if ours && (r.Peer == "" || q.Table == fabric.BGPOut) {
 			r.Kind, r.Owner = a.Kind, a.Owner.String()
 		}
+		for _, w := range a.Withheld {
+			if r.Reason == fabric.ReasonExportRejected && w.Peer == q.Peer {
+				r.Reason = w.Reason
+			}
+		}
 	}
 	return routes, err
 }

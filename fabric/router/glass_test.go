@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -28,6 +29,16 @@ func TestRoutesOverTheSocket(t *testing.T) {
 		}
 		if r := got.Routes[0]; r.Prefix.String() != anycast4 || r.Kind != fabric.AnnounceAnycast || r.Owner != m.value.Announcements[0].Owner.String() || r.ASPath == "" || !r.NextHop.IsValid() {
 			t.Fatalf("got %+v", r)
+		}
+		return ""
+	})
+	m.value.Announcements[0].Peers = []string{m.value.Peers[1].Name} // what nobody is told is in no table
+	m.value.Announcements[0].Withheld = []fabric.RoutePeer{{Peer: m.value.Peers[0].Name, Reason: fabric.ReasonNoExportPolicy}}
+	m.set()
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		got, err := c.Routes(t.Context(), fabric.BGPQuery{Table: fabric.BGPOut, Peer: m.value.Peers[0].Name})
+		if err != nil || len(got.Routes) != 1 || got.Routes[0].Reason != fabric.ReasonNoExportPolicy {
+			return fmt.Sprintf("%+v, %v", got, err)
 		}
 		return ""
 	})
