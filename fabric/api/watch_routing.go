@@ -33,6 +33,7 @@ const (
 	ActionSessionDown     = "session-down"
 	ActionCopyHealthy     = "copy-healthy"
 	ActionCopyUnhealthy   = "copy-unhealthy" // also when the reason changes
+	ActionCopyKept        = "copy-kept"      // unhealthy, and used all the same
 	ActionPrefixAnnounced = "prefix-announced"
 	ActionPrefixWithdrawn = "prefix-withdrawn"
 )
@@ -40,7 +41,7 @@ const (
 // actionOrder has causes before effects, and what is lost before what is gained.
 var actionOrder = []string{
 	ActionMemberOffline, ActionMemberOnline, ActionBFDDown, ActionSessionDown, ActionSessionUp, ActionBFDUp,
-	ActionCopyUnhealthy, ActionCopyHealthy, ActionPrefixWithdrawn, ActionPrefixAnnounced,
+	ActionCopyUnhealthy, ActionCopyKept, ActionCopyHealthy, ActionPrefixWithdrawn, ActionPrefixAnnounced,
 }
 
 // reasonRemoved is the reason of what ended because nobody wants it any more.
@@ -231,7 +232,9 @@ func copyEvents(e RoutingEvent, was, is fabric.RouteState) []RoutingEvent {
 			e.Action = ActionCopyHealthy
 		case c.Healthy || !known:
 			continue // as before, or not healthy yet
-		case old.Healthy || c.Reason != old.Reason:
+		case c.Kept && !old.Kept:
+			e.Action = ActionCopyKept
+		case old.Healthy || c.Reason != old.Reason || old.Kept && !c.Kept:
 			e.Action = ActionCopyUnhealthy
 		default:
 			continue

@@ -76,10 +76,14 @@ func told(peers ...string) fabric.RouteState {
 func TestRoutingDiff(t *testing.T) {
 	w := newRoutingWorld(t)
 	up := fabric.PeerState{Name: "tor1", State: "established"}
-	sick := func(reason, message string) fabric.RouteState {
+	sick := func(reason, message string, kept bool) fabric.RouteState {
 		r := told()
-		r.Copies[0] = fabric.CopyState{Instance: "d1", Device: "eth0", Reason: reason, Message: message}
-		r.Up, r.Reason, r.Message = false, reason, "d1: "+message
+		r.Copies[0] = fabric.CopyState{Instance: "d1", Device: "eth0", Reason: reason, Message: message, Kept: kept}
+		if kept {
+			r.Peers = told("tor1").Peers
+		} else {
+			r.Up, r.Reason, r.Message = false, reason, "d1: "+message
+		}
 		return r
 	}
 	for _, step := range []struct {
@@ -116,12 +120,20 @@ func TestRoutingDiff(t *testing.T) {
 			w.route(r)
 		}, []string{"prefix-withdrawn n1 tor2 203.0.113.53/32 of anycast/dns: policy, rule 2 of policy ix rejects it"}},
 		{"a peer is gone", func() { w.route(told("tor1")) }, nil},
-		{"the check fails", func() { w.route(sick("check-failed", "refused")) }, []string{
+		{"the check fails", func() { w.route(sick("check-failed", "refused", false)) }, []string{
 			"copy-unhealthy n1 d1 203.0.113.53/32 of anycast/dns: check-failed, refused",
 			"prefix-withdrawn n1 tor1 203.0.113.53/32 of anycast/dns: check-failed, d1: refused",
 		}},
-		{"and is damped", func() { w.route(sick("damped", "flapped 5 times")) }, []string{"copy-unhealthy n1 d1 203.0.113.53/32 of anycast/dns: damped, flapped 5 times"}},
+		{"and is damped", func() { w.route(sick("damped", "flapped 5 times", false)) }, []string{"copy-unhealthy n1 d1 203.0.113.53/32 of anycast/dns: damped, flapped 5 times"}},
 		{"healthy", func() { w.route(told("tor1")) }, []string{
+			"copy-healthy n1 d1 203.0.113.53/32 of anycast/dns", "prefix-announced n1 tor1 203.0.113.53/32 of anycast/dns",
+		}},
+		{"kept", func() { w.route(sick("check-failed", "refused", true)) }, []string{"copy-kept n1 d1 203.0.113.53/32 of anycast/dns: check-failed, refused"}},
+		{"kept no more", func() { w.route(sick("check-failed", "refused", false)) }, []string{
+			"copy-unhealthy n1 d1 203.0.113.53/32 of anycast/dns: check-failed, refused",
+			"prefix-withdrawn n1 tor1 203.0.113.53/32 of anycast/dns: check-failed, d1: refused",
+		}},
+		{"healthy again", func() { w.route(told("tor1")) }, []string{
 			"copy-healthy n1 d1 203.0.113.53/32 of anycast/dns", "prefix-announced n1 tor1 203.0.113.53/32 of anycast/dns",
 		}},
 		{"the instance is killed", func() {

@@ -231,6 +231,10 @@ func (c *chain) gates(instance string, s fabric.CopyState) []Step {
 	broken := bad(s.Reason, s.Message, c.names(instance, ""))
 	broken.Since = s.Since
 	gates = slices.DeleteFunc(gates, func(g Step) bool { return g.Stage.Order() >= broken.Stage.Order() && broken.Stage.Order() >= 0 })
+	if s.Kept {
+		broken.OK, broken.Text = true, fmt.Sprintf("used all the same, because too few copies are healthy: %s (%s)", broken.Text, s.Reason)
+		broken.Reason, broken.Cause, broken.Fix = "", "", ""
+	}
 	return append(gates, broken)
 }
 

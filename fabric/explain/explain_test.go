@@ -372,6 +372,20 @@ func TestPolicyIsMeant(t *testing.T) {
 	}
 }
 
+// A copy that is used although it is not healthy is in nobody's way.
+func TestKeptCopy(t *testing.T) {
+	w := newWorld(t)
+	w.instance("web1", fabric.InstanceRunning, fabric.Config{"anycast": "dns"})
+	r := told()
+	r.Copies = copyOf("web1", fabric.ReasonCheckFailed, "connection refused")
+	r.Copies[0].Kept = true
+	w.route("n1", "anycast/dns", svc, fabric.AnnounceAnycast, r)
+	a := w.ask("203.0.113.53")
+	if a.State != Announced || !strings.Contains(transcript(a), "used all the same, because too few copies are healthy: connection refused (check-failed)") {
+		t.Errorf("%s", transcript(a))
+	}
+}
+
 func TestLastWord(t *testing.T) {
 	w := newWorld(t)
 	w.instance("web1", fabric.InstanceRunning, nil)
