@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -27,7 +28,7 @@ type exportPeer struct {
 func newExporter(v fabric.View, speaker *fabric.Speaker, peers []fabric.RoutingPeer) *exporter {
 	e := &exporter{view: v, space: v.Desired.Cluster().Prefixes()}
 	for _, p := range peers {
-		x := exportPeer{RoutingPeer: p, internal: p.ASN == speaker.ASN}
+		x := exportPeer{RoutingPeer: p, internal: p.ASN == cmp.Or(p.LocalASN, speaker.ASN)}
 		if object, ok := v.Desired.Peer(p.Name); ok {
 			if policy, ok := v.Desired.Policy(object.Export); ok {
 				x.policy = policy.Decider()
@@ -46,7 +47,7 @@ func (e *exporter) decide(a *fabric.Announcement) {
 	route := fabric.PolicyRoute{Prefix: a.Prefix, Kind: a.Kind, Owner: a.Owner, Labels: e.labelsOf(a.Owner)}
 	outside := len(e.space) > 0 && !slices.ContainsFunc(e.space, func(p netip.Prefix) bool { return inside(p, a.Prefix) })
 	for _, p := range e.peers {
-		if !carries(p.RoutingPeer, a.Prefix) {
+		if !p.Carries(a.Prefix.Addr()) {
 			continue
 		}
 		withhold := func(reason, message string) {
@@ -65,6 +66,10 @@ func (e *exporter) decide(a *fabric.Announcement) {
 			withhold(fabric.ReasonPolicy, d.Why)
 			continue
 		}
+		if !d.Set.NextHop.IsValid() && p.Address.Is4() != a.Prefix.Addr().Is4() {
+			withhold(fabric.ReasonNoNextHop, fmt.Sprintf("the session runs over %s: set next_hop in rule %d of policy %q", family(p.Address), d.Rule, e.policyName(p.Name)))
+			continue
+		}
 		a.Peers = append(a.Peers, p.Name)
 		if set := attributes(d.Set, p.internal); !set.IsZero() {
 			if a.Attributes == nil {
@@ -73,6 +78,11 @@ func (e *exporter) decide(a *fabric.Announcement) {
 			a.Attributes[p.Name] = set
 		}
 	}
+}
+
+func (e *exporter) policyName(peer string) string {
+	p, _ := e.view.Desired.Peer(peer)
+	return p.Export
 }
 
 // attributes is what a peer is told beyond a prefix of our own: it has no communities that could be removed, and only internal peers are
@@ -85,11 +95,6 @@ func attributes(set fabric.PolicySet, internal bool) fabric.PolicySet {
 		set.LocalPref = nil
 	}
 	return set
-}
-
-// carries tells whether the session with a peer carries the family of a prefix: that which it runs over.
-func carries(p fabric.RoutingPeer, prefix netip.Prefix) bool {
-	return p.Address.Is4() == prefix.Addr().Is4()
 }
 
 // labelsOf is the config of an owner in which policies look for labels.

@@ -52,7 +52,7 @@ func TestExport(t *testing.T) {
 	policy := func(rules ...fabric.PolicyRule) *fabric.Policy {
 		return &fabric.Policy{Header: fabric.Header{Name: "ix"}, Rules: rules}
 	}
-	ix := func(asn uint32, export string) *fabric.Peer {
+	ix := func(asn fabric.PeerASN, export string) *fabric.Peer {
 		return &fabric.Peer{Header: fabric.Header{Name: "ix"}, Address: addr("192.0.2.7"), ASN: asn, Export: export}
 	}
 	tor := "yes 10.50.0.0/24\nyes 10.50.0.2/32\nyes 10.50.0.3/32\nyes 203.0.113.53/32"

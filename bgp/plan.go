@@ -35,7 +35,7 @@ func Make(v fabric.View) (plan Plan, ready bool) {
 	}
 	plan.Speaker = speaker(v)
 	if plan.Speaker != nil {
-		plan.Peers = peers(v)
+		plan.Peers = peers(v, plan.Speaker.ASN)
 	}
 	plan.Announcements, plan.Refused = announce(v)
 	if plan.Speaker == nil {
@@ -52,7 +52,7 @@ func Make(v fabric.View) (plan Plan, ready bool) {
 }
 
 func speaker(v fabric.View) *fabric.Speaker {
-	asn := v.Desired.Cluster().ASN()
+	asn := v.Desired.ASN(v.Member)
 	if asn == 0 {
 		return nil
 	}
@@ -86,16 +86,23 @@ func hashID(name string) netip.Addr {
 	return netip.AddrFrom4([4]byte(sum[:4]))
 }
 
-func peers(v fabric.View) []fabric.RoutingPeer {
+// peers are those of the member, which has AS number own.
+func peers(v fabric.View, own uint32) []fabric.RoutingPeer {
 	var all []fabric.RoutingPeer
 	for _, p := range v.Desired.Peers() {
-		if !p.On(v.Member) {
+		if !p.On(v.Desired, v.Member) {
 			continue
 		}
 		all = append(all, fabric.RoutingPeer{
 			Name:            p.Name,
 			Address:         p.Address,
-			ASN:             p.ASN,
+			ASN:             p.ASN.Of(cmp.Or(p.LocalASN, own)),
+			LocalASN:        p.LocalASN,
+			Keepalive:       p.Keepalive,
+			Passive:         p.Passive,
+			IPv4:            slices.Contains(p.Families, fabric.FamilyIPv4),
+			IPv6:            slices.Contains(p.Families, fabric.FamilyIPv6),
+			MaxPrefix:       p.MaxPrefix,
 			HoldTime:        cmp.Or(p.HoldTime, fabric.DefaultHoldTime),
 			GracefulRestart: cmp.Or(p.GracefulRestart, fabric.DefaultGracefulRestart),
 			MultihopTTL:     p.MultihopTTL,

@@ -214,6 +214,30 @@ func TestPeersOfMember(t *testing.T) {
 	}
 }
 
+func TestPeerOfMemberWithItsOwnASN(t *testing.T) {
+	plan, _ := Make(view(t,
+		&fabric.Member{Header: fabric.Header{Name: "m1"}, Address: "192.0.2.11:8443", FailureDomain: "rack1", Config: fabric.Config{"bgp.asn": "65101"}},
+		&fabric.Peer{Header: fabric.Header{Name: "in"}, Address: addr("192.0.2.4"), ASN: fabric.ASNInternal, Members: []string{"failure_domain:rack1"}},
+		&fabric.Peer{Header: fabric.Header{Name: "as"}, Address: addr("192.0.2.5"), ASN: fabric.ASNInternal, LocalASN: 65099, Passive: true, Families: []string{"ipv6", "ipv4"}, Export: "own"},
+		&fabric.Peer{Header: fabric.Header{Name: "out"}, Address: addr("192.0.2.6"), ASN: fabric.ASNExternal, MaxPrefix: fabric.MaxPrefix{Limit: 5}, Members: []string{"failure_domain:rack2", "m1"}},
+		&fabric.Peer{Header: fabric.Header{Name: "rack2"}, Address: addr("192.0.2.7"), ASN: 65001, Members: []string{"failure_domain:rack2"}}))
+	if plan.Speaker.ASN != 65101 {
+		t.Errorf("%+v", plan.Speaker)
+	}
+	got := map[string]string{}
+	for _, p := range plan.Peers {
+		got[p.Name] = fmt.Sprint(p.ASN, p.LocalASN, p.Passive, p.IPv4, p.IPv6, p.MaxPrefix.Limit)
+	}
+	for name, want := range map[string]string{"in": "65101 0 false false false 0", "as": "65099 65099 true true true 0", "out": "0 0 false false false 5", "rack2": ""} {
+		if got[name] != want {
+			t.Errorf("%s: %s, want %s", name, got[name], want)
+		}
+	}
+	if got, want := told(plan, "as"), "yes 10.50.0.0/24\nno fd50::/64 no-next-hop: the session runs over IPv4: set next_hop in rule 1 of policy \"own\""; got != want {
+		t.Errorf("both families over IPv4: %s, want %s", got, want)
+	}
+}
+
 func TestSpeaker(t *testing.T) {
 	member := func(address string, config fabric.Config) *fabric.Member {
 		return &fabric.Member{Header: fabric.Header{Name: "m1"}, Address: address, Config: config}

@@ -20,8 +20,12 @@ type Member struct {
 	Config        Config `json:"config,omitempty"`
 }
 
+// DefaultFailureDomain is the failure domain of members that have no other.
+const DefaultFailureDomain = "default"
+
 // MemberKeys are the config keys of a member.
 var MemberKeys = KeyTable{
+	{"bgp.asn", ASN, "", ScopeMember, "AS number of this member, in place of the cluster's core.bgp_asn"},
 	{"core.bgp_routerid", Addr4, "", ScopeMember, "BGP identifier; by default the member's IPv4 address, or one made from its name"},
 	{"core.bgp_address", Or(String, "none"), "none", ScopeMember, "Address (and optional port) on which to accept BGP sessions; none only dials"},
 	{"bgp.drained", Bool, "false", ScopeMember, "Have peers prefer other members (GRACEFUL_SHUTDOWN, RFC 8326), then announce nothing; fabricctl bgp drain sets it"},
@@ -58,6 +62,28 @@ func (m *Member) Validate() error {
 
 // Refs is empty.
 func (*Member) Refs() []Key { return nil }
+
+// check makes sure that no two BGP peers have one address on the member: its failure domain may select peers.
+func (m *Member) check(next *Snapshot) error {
+	for _, p := range next.Peers() {
+		if p.selects(m) {
+			if err := p.check(next); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ASN is the AS number with which a member speaks BGP: its own, or else the cluster's; 0 where there is neither.
+func (s *Snapshot) ASN(member string) uint32 {
+	if m, ok := s.Member(member); ok {
+		if n, err := strconv.ParseUint(MemberKeys.Get(m.Config, "bgp.asn"), 10, 32); err == nil {
+			return uint32(n)
+		}
+	}
+	return s.Cluster().ASN()
+}
 
 // Claims holds the address and the database id.
 func (m *Member) Claims() []Claim {

@@ -1,8 +1,10 @@
 package fabric
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Peer is a BGP neighbour of some or all members.
@@ -10,14 +12,19 @@ type Peer struct {
 	Header
 	Description     string     `json:"description,omitempty"`
 	Address         netip.Addr `json:"address"`
-	ASN             uint32     `json:"asn"`
+	ASN             PeerASN    `json:"asn"`
+	LocalASN        uint32     `json:"local_asn,omitempty"`        // that it is shown in place of the member's own; 0 is that
 	HoldTime        int        `json:"hold_time,omitempty"`        // seconds, 3-65535 (RFC 4271, 4.2); 0 is the default of 9
+	Keepalive       int        `json:"keepalive,omitempty"`        // seconds between signs of life, at most a third of the hold time; 0 is that
 	GracefulRestart int        `json:"graceful_restart,omitempty"` // seconds for which the peer shall keep our routes while the worker restarts, 1-300; 0 is the default of 30
 	MultihopTTL     int        `json:"multihop_ttl,omitempty"`     // 2-255; 0 for a neighbour on a shared link
 	GTSM            bool       `json:"gtsm,omitempty"`             // take only packets that crossed no router (RFC 5082), and send such that the neighbour can do so too
 	BFD             PeerBFD    `json:"bfd,omitzero"`
 	Password        string     `json:"password,omitempty"` // TCP MD5 (RFC 2385); never shown
-	Members         []string   `json:"members,omitempty"`  // that have a session with it; none is all
+	Passive         bool       `json:"passive,omitempty"`  // wait for it to connect: the member needs core.bgp_address
+	Families        []string   `json:"families,omitempty"` // FamilyIPv4, FamilyIPv6; none is that of Address
+	MaxPrefix       MaxPrefix  `json:"max_prefix,omitzero"`
+	Members         []string   `json:"members,omitempty"` // that have a session with it: names, or failure_domain:NAME; none is all
 	Disabled        bool       `json:"disabled,omitempty"`
 	Import          string     `json:"import,omitempty"` // policy of what is taken from it; none: nothing (RFC 8212)
 	Export          string     `json:"export,omitempty"` // policy of what it is told; none: nothing (RFC 8212)
@@ -28,6 +35,22 @@ const (
 	DefaultHoldTime        = 9  // seconds
 	DefaultGracefulRestart = 30 // seconds
 )
+
+// MaxPrefix is how much a peer may announce, before import policies, in each family.
+type MaxPrefix struct {
+	Limit   int    `json:"limit,omitempty"`   // 0: no limit
+	Action  string `json:"action,omitempty"`  // MaxPrefixCease (the default) or MaxPrefixWarn
+	Restart int    `json:"restart,omitempty"` // seconds after which a session that was ended is tried again, 1-86400; 0: not before the peer is changed
+}
+
+// What is done with a peer that announces more than it may.
+const (
+	MaxPrefixCease = "cease" // end the session (RFC 4486, subcode 1)
+	MaxPrefixWarn  = "warn"  // say so
+)
+
+// domainSelector begins an entry of Peer.Members that stands for the members of a failure domain.
+const domainSelector = "failure_domain:"
 
 // Kind is KindPeer.
 func (*Peer) Kind() Kind { return KindPeer }
@@ -44,13 +67,17 @@ func (p *Peer) Validate() error {
 	if a.Is6() && a.IsLinkLocalUnicast() {
 		return Errorf(CodeNotSupported, "link-local-peer", "BGP peer %q: sessions over the link-local address %s are not supported", p.Name, a).WithFix("use a global or unique local address")
 	}
-	if p.ASN == 0 || p.ASN == 23456 || p.ASN == 65535 || p.ASN == 4294967295 {
+	if p.ASN != ASNInternal && p.ASN != ASNExternal && (p.ASN > 4294967295 || reservedASN(uint32(p.ASN))) {
 		return Invalidf("bad-asn", "BGP peer %q: AS number %d is reserved (RFC 7607, RFC 6793, RFC 7300)", p.Name, p.ASN)
+	}
+	if p.LocalASN != 0 && reservedASN(p.LocalASN) {
+		return Invalidf("bad-asn", "BGP peer %q: local AS number %d is reserved (RFC 7607, RFC 6793, RFC 7300)", p.Name, p.LocalASN)
 	}
 	for _, r := range []struct {
 		name             string
 		value, low, high int
-	}{{"hold_time", p.HoldTime, 3, 65535}, {"graceful_restart", p.GracefulRestart, 1, 300}, {"multihop_ttl", p.MultihopTTL, 2, 255}} {
+	}{{"hold_time", p.HoldTime, 3, 65535}, {"graceful_restart", p.GracefulRestart, 1, 300}, {"multihop_ttl", p.MultihopTTL, 2, 255},
+		{"keepalive", p.Keepalive, 1, cmp.Or(p.HoldTime, DefaultHoldTime) / 3}, {"max_prefix.limit", p.MaxPrefix.Limit, 1, 1 << 30}, {"max_prefix.restart", p.MaxPrefix.Restart, 1, 86400}} {
 		if r.value != 0 && (r.value < r.low || r.value > r.high) {
 			return Invalidf("bad-value", "BGP peer %q: %s=%d is not in %d-%d", p.Name, r.name, r.value, r.low, r.high)
 		}
@@ -60,6 +87,21 @@ func (p *Peer) Validate() error {
 	}
 	if err := p.BFD.Validate(p.Name); err != nil {
 		return err
+	}
+	if m := p.MaxPrefix; m.Action != "" && m.Action != MaxPrefixCease && m.Action != MaxPrefixWarn {
+		return Invalidf("bad-value", "BGP peer %q: max_prefix.action=%q is neither cease nor warn", p.Name, m.Action)
+	} else if m.Limit == 0 && m != (MaxPrefix{}) || m.Action == MaxPrefixWarn && m.Restart != 0 {
+		return Invalidf("bad-value", "BGP peer %q: max_prefix needs a limit, and a restart delay only where the session ends", p.Name)
+	}
+	for i, f := range p.Families {
+		if f != FamilyIPv4 && f != FamilyIPv6 || slices.Contains(p.Families[:i], f) {
+			return Invalidf("bad-value", "BGP peer %q: family %q is not one of ipv4 and ipv6, or there twice", p.Name, f)
+		}
+	}
+	for _, m := range p.Members {
+		if domain, ok := strings.CutPrefix(m, domainSelector); ok && domain == "" {
+			return Invalidf("bad-value", "BGP peer %q: members: %q names no failure domain", p.Name, m)
+		}
 	}
 	// TCP_MD5SIG_MAXKEYLEN in tcp(7).
 	if len(p.Password) > 80 {
@@ -77,7 +119,9 @@ func (p *Peer) Refs() []Key {
 		}
 	}
 	for _, m := range p.Members {
-		refs = append(refs, Key{KindMember, m})
+		if !strings.HasPrefix(m, domainSelector) {
+			refs = append(refs, Key{KindMember, m})
+		}
 	}
 	return refs
 }
@@ -93,8 +137,8 @@ func (p *Peer) check(next *Snapshot) error {
 		if o.Name == p.Name || o.Address != p.Address {
 			continue
 		}
-		if len(o.Members) == 0 || len(p.Members) == 0 || slices.ContainsFunc(o.Members, func(m string) bool { return slices.Contains(p.Members, m) }) {
-			return Conflictf("peer-address", "BGP peer %q: peer %q has address %s too, on a member that both name", p.Name, o.Name, p.Address)
+		if slices.ContainsFunc(next.Members(), func(m *Member) bool { return o.selects(m) && p.selects(m) }) {
+			return Conflictf("peer-address", "BGP peer %q: peer %q has address %s too, on a member that both are for", p.Name, o.Name, p.Address)
 		}
 	}
 	return nil
@@ -116,6 +160,23 @@ func (p *Peer) checkPolicies(next *Snapshot) error {
 }
 
 // On tells whether a member has a session with the peer.
-func (p *Peer) On(member string) bool {
-	return !p.Disabled && (len(p.Members) == 0 || slices.Contains(p.Members, member))
+func (p *Peer) On(s *Snapshot, member string) bool {
+	m, ok := s.Member(member)
+	if !ok {
+		m = &Member{Header: Header{Name: member}}
+	}
+	return !p.Disabled && p.selects(m)
+}
+
+// selects tells whether the peer is one of a member's, be it disabled or not.
+func (p *Peer) selects(m *Member) bool {
+	return len(p.Members) == 0 || slices.Contains(p.Members, m.Name) || slices.Contains(p.Members, domainSelector+cmp.Or(m.FailureDomain, DefaultFailureDomain))
+}
+
+// Carries tells whether sessions with the peer carry the family of an address.
+func (p *Peer) Carries(a netip.Addr) bool {
+	if len(p.Families) == 0 {
+		return p.Address.Is4() == a.Is4()
+	}
+	return slices.Contains(p.Families, FamilyOf(a))
 }

@@ -45,13 +45,27 @@ type Speaker struct {
 type RoutingPeer struct {
 	Name            string     `json:"name"`
 	Address         netip.Addr `json:"address"`
-	ASN             uint32     `json:"asn"`
-	HoldTime        int        `json:"hold_time"`        // seconds
-	GracefulRestart int        `json:"graceful_restart"` // seconds
+	ASN             uint32     `json:"asn"`                 // 0: any but our own
+	LocalASN        uint32     `json:"local_asn,omitempty"` // 0: that of the speaker
+	HoldTime        int        `json:"hold_time"`           // seconds
+	Keepalive       int        `json:"keepalive,omitempty"` // seconds; 0: a third of the hold time
+	GracefulRestart int        `json:"graceful_restart"`    // seconds
 	MultihopTTL     int        `json:"multihop_ttl,omitempty"`
+	Passive         bool       `json:"passive,omitempty"`
+	IPv4            bool       `json:"ipv4,omitempty"` // families that the session carries; without both, that of Address
+	IPv6            bool       `json:"ipv6,omitempty"`
+	MaxPrefix       MaxPrefix  `json:"max_prefix,omitzero"`
 	GTSM            bool       `json:"gtsm,omitempty"`
 	BFD             PeerBFD    `json:"bfd,omitzero"` // with defaults filled in
 	Password        string     `json:"password,omitempty"`
+}
+
+// Carries tells whether the session carries the family of an address.
+func (p RoutingPeer) Carries(a netip.Addr) bool {
+	if !p.IPv4 && !p.IPv6 {
+		return p.Address.Is4() == a.Is4()
+	}
+	return p.IPv4 && a.Is4() || p.IPv6 && a.Is6()
 }
 
 // AnnouncementKind is why a prefix is announced. Policies match on it.
@@ -125,12 +139,13 @@ type PeerState struct {
 	State     string     `json:"state"` // "idle", "connect", "active", "opensent", "openconfirm", "established"
 	Since     time.Time  `json:"since"`
 	LastError string     `json:"last_error,omitempty"`
-	Hold      string     `json:"hold,omitempty"` // slug of why no session is tried now
-	Sent      int        `json:"sent"`           // prefixes announced to it
-	Received  int        `json:"received"`       // prefixes it announced
-	Accepted  int        `json:"accepted"`       // of those, prefixes that the import policy accepts
-	Flaps     int        `json:"flaps"`          // times an established session was lost
-	BFD       *BFDState  `json:"bfd,omitempty"`  // nil: the session has no BFD
+	Hold      string     `json:"hold,omitempty"`    // slug of why no session is tried now
+	Sent      int        `json:"sent"`              // prefixes announced to it
+	Received  int        `json:"received"`          // prefixes it announced
+	Accepted  int        `json:"accepted"`          // of those, prefixes that the import policy accepts
+	Warning   string     `json:"warning,omitempty"` // what is not right although the session is established
+	Flaps     int        `json:"flaps"`             // times an established session was lost
+	BFD       *BFDState  `json:"bfd,omitempty"`     // nil: the session has no BFD
 }
 
 // Established tells whether routes can be exchanged.
@@ -193,6 +208,7 @@ const (
 	ReasonRouteFailed     = "route-failed"          // the kernel route to the copies can't be installed
 	ReasonSending         = "sending"               // the session has just been established, or the prefix has just come up
 	ReasonDisk            = "disk"                  // the routing worker can't write its state directory
+	ReasonNoNextHop       = "no-next-hop"           // the session runs over the other IP version, and no rule says which next hop to tell
 	ReasonNoExportPolicy  = "no-export-policy"      // the peer has no export policy (RFC 8212)
 	ReasonPolicy          = "policy"                // the export policy of the peer rejects the prefix
 	ReasonOutside         = "outside-bgp-prefixes"  // it is in none of the cluster's bgp.prefixes
@@ -201,5 +217,7 @@ const (
 	ReasonBFDWaits        = "bfd-waits"             // BFD begins when the BGP session is established
 	ReasonBFDFailed       = "bfd-failed"            // there is no process that does BFD
 	ReasonFilterFailed    = "filter-failed"         // the packet filter for BGP can't be set
+	ReasonMaxPrefix       = "max-prefix"            // the peer announced more than max_prefix.limit
+	ReasonNotExternal     = "not-external"          // the peer is to be external and has our own AS number
 	ReasonPenalty         = "penalty"               // the peer is believed to have crashed the routing worker
 )

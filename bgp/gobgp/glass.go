@@ -26,7 +26,7 @@ func (s *Speaker) Routes(ctx context.Context, q fabric.BGPQuery) (fabric.BGPRout
 	if c == nil || c.Speaker == nil {
 		return fabric.BGPRoutes{}, fabric.Conflictf(fabric.ReasonNoASN, "BGP routes: the member speaks no BGP").WithFix("%s", fabric.TextOfReason(fabric.ReasonNoASN).Fix)
 	}
-	g.asn = c.Speaker.ASN
+	g.asn, g.peers = c.Speaker.ASN, c.Peers
 	for _, p := range c.Peers {
 		g.names[p.Address.String()] = p.Name
 		if p.Name == q.Peer {
@@ -61,7 +61,8 @@ type glass struct {
 	speaker *Speaker
 	query   fabric.BGPQuery
 	asn     uint32
-	peer    string            // address
+	peer    string // address
+	peers   []fabric.RoutingPeer
 	names   map[string]string // of peers, by address
 	found   []fabric.BGPRoute
 }
@@ -146,9 +147,10 @@ func (g *glass) family(ctx context.Context, f *api.Family) error {
 	return err
 }
 
-// carries tells whether the session with the peer is one for a prefix: it carries the family that it runs over.
+// carries tells whether the session with the peer is one for a prefix.
 func (g *glass) carries(d *api.Destination) bool {
-	return strings.Contains(d.Prefix, ":") == strings.Contains(g.peer, ":")
+	prefix, err := netip.ParsePrefix(d.Prefix)
+	return err == nil && slices.ContainsFunc(g.peers, func(p fabric.RoutingPeer) bool { return p.Name == g.query.Peer && p.Carries(prefix.Addr()) })
 }
 
 func (g *glass) session() (fabric.PeerState, bool) {

@@ -91,13 +91,15 @@ func packed(m proto.Message) *anypb.Any {
 // adjOut is what a peer has been told.
 func (s *Speaker) adjOut(ctx context.Context, p fabric.RoutingPeer) map[netip.Prefix]bool {
 	out := map[netip.Prefix]bool{}
-	err := s.server.ListPath(ctx, &api.ListPathRequest{TableType: api.TableType_ADJ_OUT, Name: p.Address.String(), Family: familyOf(p.Address)}, func(d *api.Destination) {
-		if prefix, err := netip.ParsePrefix(d.Prefix); err == nil {
-			out[prefix] = true
+	for _, f := range familiesOf(p) {
+		err := s.server.ListPath(ctx, &api.ListPathRequest{TableType: api.TableType_ADJ_OUT, Name: p.Address.String(), Family: f}, func(d *api.Destination) {
+			if prefix, err := netip.ParsePrefix(d.Prefix); err == nil {
+				out[prefix] = true
+			}
+		})
+		if err != nil {
+			s.log.Warn("cannot read what a peer was told", "peer", p.Name, "error", err)
 		}
-	})
-	if err != nil {
-		s.log.Warn("cannot read what a peer was told", "peer", p.Name, "error", err)
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package gobgp
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -132,7 +133,7 @@ func (b *builder) exports(c *Config, classes *classes) *api.Policy {
 					NeighborSet:  b.neighbour(p),
 					CommunitySet: b.set(api.DefinedType_COMMUNITY, lists[key]),
 				},
-				Actions: exportActions(sets[key], c.Speaker.ASN),
+				Actions: exportActions(sets[key], cmp.Or(p.LocalASN, c.Speaker.ASN)),
 			})
 		}
 	}

@@ -1,6 +1,7 @@
 package gobgp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,12 @@ type session struct {
 	loss       string // why the session was lost last
 	restarting bool   // it was set up with the restart state bit, and has not been established since
 	received   int
+	most       int // received of one family
 	accepted   int
-	counted    string // what accepted was counted of, see countAccepted
+	remote     uint32    // AS number that the peer says it has
+	hold       string    // slug of why it is held down
+	held       time.Time // until when a session that ended for good reason is not tried again; zero where it is
+	counted    string    // what accepted was counted of, see countAccepted
 }
 
 func newSession(p fabric.RoutingPeer) *session {
@@ -37,13 +42,15 @@ func newSession(p fabric.RoutingPeer) *session {
 
 func (x *session) public(e *peerErrors) fabric.PeerState {
 	p := fabric.PeerState{
-		Name: x.peer.Name, Address: x.peer.Address, ASN: x.peer.ASN,
-		State: x.state, Since: x.since, LastError: x.loss, Received: x.received, Accepted: x.accepted, Flaps: x.flaps,
+		Name: x.peer.Name, Address: x.peer.Address, ASN: cmp.Or(x.peer.ASN, x.remote),
+		State: x.state, Hold: x.hold, Since: x.since, LastError: x.loss, Received: x.received, Accepted: x.accepted, Flaps: x.flaps,
 	}
 	if x.state != established {
 		if last := e.last(x.peer.Address); last != "" {
 			p.LastError = last
 		}
+	} else if m := x.peer.MaxPrefix; m.Action == fabric.MaxPrefixWarn && x.most > m.Limit {
+		p.Warning = fmt.Sprintf("%d prefixes of one family received: max_prefix.limit is %d", x.most, m.Limit)
 	}
 	return p
 }
@@ -114,6 +121,37 @@ func (s *Speaker) recycle(ctx context.Context, x *session) {
 	x.restarting, x.state = true, "idle"
 }
 
+// notExternalFor is how long a peer that is not external is left alone before it is asked again.
+const notExternalFor = 10 * time.Second
+
+// hold ends a session for a time; for 0, until it is changed.
+func (s *Speaker) hold(ctx context.Context, x *session, d time.Duration, slug, why string) {
+	x.hold = slug
+	if d == 0 {
+		x.held = time.Unix(1<<40, 0)
+		why += "; it stays down until the peer is changed"
+	} else {
+		x.held = time.Now().Add(d)
+		time.AfterFunc(d, s.nudge)
+		why += fmt.Sprintf("; it is tried again after %s", d)
+	}
+	x.state = "idle"
+	s.errors.set(x.peer.Address, why)
+	if err := s.server.DisablePeer(ctx, &api.DisablePeerRequest{Address: x.peer.Address.String()}); err != nil {
+		s.log.Warn("cannot hold a session down", "peer", x.peer.Name, "error", err)
+	}
+}
+
+// release tries sessions again that have been held down for long enough.
+func (s *Speaker) release(ctx context.Context) {
+	for _, x := range s.sessions {
+		if !x.held.IsZero() && !time.Now().Before(x.held) {
+			x.hold, x.held = "", time.Time{}
+			s.recycle(ctx, x)
+		}
+	}
+}
+
 // quickRetries is how often in a row a peer that ends a connection before it is established is tried again without a pause.
 const quickRetries = 3
 
@@ -128,9 +166,16 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 		return
 	}
 	before := x.state
-	x.state = state
+	x.state, x.remote = state, cmp.Or(p.GetState().GetPeerAsn(), x.remote)
 	s.stale, s.told = true, s.told || before == established || state == established
+	if x.peer.ASN == 0 && x.remote == cmp.Or(x.peer.LocalASN, s.running.ASN) && (state == "openconfirm" || state == established) {
+		s.hold(ctx, x, notExternalFor, fabric.ReasonNotExternal, fmt.Sprintf("the peer has our own AS number %d: it is not external", x.remote))
+		return
+	}
 	if before != established && state != established {
+		if !x.held.IsZero() {
+			return
+		}
 		if state == "idle" && before != "active" {
 			if x.failures++; x.failures <= quickRetries {
 				s.recycle(ctx, x)
@@ -142,6 +187,12 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	if state != established {
 		x.flaps++
 		x.loss = s.errors.last(x.peer.Address)
+		if m := x.peer.MaxPrefix; p.GetState().GetAdminState() == api.PeerState_PFX_CT {
+			x.loss = fmt.Sprintf("the peer announced more than %d prefixes (max_prefix.limit)", m.Limit)
+			s.log.Warn("session ended", "peer", x.peer.Name, "address", x.peer.Address, "error", x.loss)
+			s.hold(ctx, x, time.Duration(m.Restart)*time.Second, fabric.ReasonMaxPrefix, x.loss)
+			return
+		}
 		s.log.Warn("session lost", "peer", x.peer.Name, "address", x.peer.Address, "error", x.loss)
 		s.recycle(ctx, x)
 		return
@@ -157,7 +208,7 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 // peers of the others would then drop the routes they kept.
 func (s *Speaker) keepRestarting(ctx context.Context) {
 	for _, x := range s.sessions {
-		if x.restarting && (x.state == "idle" || x.state == "active") {
+		if x.restarting && x.held.IsZero() && (x.state == "idle" || x.state == "active") {
 			s.recycle(ctx, x)
 		}
 	}
@@ -187,10 +238,11 @@ func (s *Speaker) readSessions(ctx context.Context) {
 		if x == nil {
 			return
 		}
-		x.received = 0
+		x.received, x.most = 0, 0
 		stale = s.countStale(x, p) || stale
 		for _, f := range p.AfiSafis {
 			x.received += int(f.GetState().GetReceived())
+			x.most = max(x.most, int(f.GetState().GetReceived()))
 		}
 	})
 	if err != nil {
@@ -261,22 +313,27 @@ func (s *Speaker) shutdown(ctx context.Context) {
 }
 
 func apiPeer(p fabric.RoutingPeer, restarting bool) *api.Peer {
-	family := familyOf(p.Address)
 	peer := &api.Peer{
-		Conf: &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.ASN, AuthPassword: p.Password, Description: p.Name},
+		Conf: &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.ASN, LocalAsn: p.LocalASN, AuthPassword: p.Password, Description: p.Name},
 		Timers: &api.Timers{Config: &api.TimersConfig{
-			HoldTime: uint64(p.HoldTime), KeepaliveInterval: max(1, uint64(p.HoldTime)/3),
+			HoldTime: uint64(p.HoldTime), KeepaliveInterval: uint64(cmp.Or(p.Keepalive, max(1, p.HoldTime/3))),
 			ConnectRetry: 1, IdleHoldTimeAfterReset: 1,
 		}},
-		Transport: &api.Transport{RemotePort: bgp.Port},
+		Transport: &api.Transport{RemotePort: bgp.Port, PassiveMode: p.Passive},
 		GracefulRestart: &api.GracefulRestart{
 			Enabled: true, RestartTime: uint32(p.GracefulRestart), LocalRestarting: restarting,
 			DeferralTime: 1, // seconds: what we announce does not depend on what peers say, so there is nothing to wait for
 		},
-		AfiSafis: []*api.AfiSafi{{
-			Config:            &api.AfiSafiConfig{Family: family, Enabled: true},
+	}
+	for _, f := range familiesOf(p) {
+		af := &api.AfiSafi{
+			Config:            &api.AfiSafiConfig{Family: f, Enabled: true},
 			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: true}},
-		}},
+		}
+		if p.MaxPrefix.Limit > 0 && p.MaxPrefix.Action != fabric.MaxPrefixWarn {
+			af.PrefixLimits = &api.PrefixLimit{Family: f, MaxPrefixes: uint32(p.MaxPrefix.Limit)}
+		}
+		peer.AfiSafis = append(peer.AfiSafis, af)
 	}
 	if p.GTSM {
 		peer.TtlSecurity = &api.TtlSecurity{Enabled: true, TtlMin: 255}
@@ -285,6 +342,17 @@ func apiPeer(p fabric.RoutingPeer, restarting bool) *api.Peer {
 		peer.EbgpMultihop = &api.EbgpMultihop{Enabled: true, MultihopTtl: uint32(p.MultihopTTL)}
 	}
 	return peer
+}
+
+// familiesOf are the families that the session with a peer carries.
+func familiesOf(p fabric.RoutingPeer) []*api.Family {
+	var all []*api.Family
+	for _, a := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		if p.Carries(a) {
+			all = append(all, familyOf(a))
+		}
+	}
+	return all
 }
 
 func familyOf(a netip.Addr) *api.Family {

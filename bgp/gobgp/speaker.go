@@ -161,6 +161,7 @@ func (s *Speaker) Run(ctx context.Context) {
 			close(done)
 			return
 		case <-s.wake:
+			s.release(ctx)
 			if s.apply(ctx); s.err != nil {
 				retry.Reset(retryAfter)
 			}

@@ -44,7 +44,14 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 	flags.BoolVar(&f.put.BFD.Passive, "bfd-passive", false, "send no BFD before the neighbour does")
 	flags.BoolVar(&f.put.BFD.Strict, "bfd-strict", false, "have no BGP session while BFD is not up")
 	flags.BoolVar(&f.put.GTSM, "gtsm", false, "take only packets that crossed no router (the neighbour must send with TTL 255, as it does with GTSM)")
-	flags.StringSliceVar(&f.put.Members, "members", nil, "`MEMBERS` that have a session with it, between commas (default all)")
+	flags.Uint32Var(&f.put.LocalASN, "local-asn", 0, "AS `NUMBER` to show it in place of the member's own")
+	flags.IntVar(&f.put.Keepalive, "keepalive", 0, "`SECONDS` between signs of life (default a third of the hold time)")
+	flags.BoolVar(&f.put.Passive, "passive", false, "wait for it to connect (the member needs core.bgp_address)")
+	flags.StringSliceVar(&f.put.Families, "families", nil, "`FAMILIES` that the session carries: ipv4, ipv6 or both (default that of the address)")
+	flags.IntVar(&f.put.MaxPrefix.Limit, "max-prefix", 0, "`NUMBER` of prefixes of one family that it may announce (default no limit)")
+	flags.StringVar(&f.put.MaxPrefix.Action, "max-prefix-action", "", "`ACTION` when it announces more: cease or warn (default cease)")
+	flags.IntVar(&f.put.MaxPrefix.Restart, "max-prefix-restart", 0, "`SECONDS` after which a session that was ended is tried again (default not before the peer is changed)")
+	flags.StringSliceVar(&f.put.Members, "members", nil, "`MEMBERS` that have a session with it, between commas; failure_domain:NAME stands for those of one (default all)")
 	flags.BoolVar(&f.put.Disabled, "disabled", false, "have no session with it for now")
 	flags.BoolVar(&f.fromStdin, "password-stdin", false, "read the TCP MD5 password from stdin")
 	flags.StringVar(&f.fromFile, "password-file", "", "read the TCP MD5 password from `FILE`")
@@ -57,19 +64,26 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 // onto sets what flags were given.
 func (f *peerFlags) onto(cmd *cobra.Command, put *api.BGPPeerPut) {
 	for flag, set := range map[string]func(){
-		"description":      func() { put.Description = f.put.Description },
-		"export":           func() { put.Export = f.put.Export },
-		"import":           func() { put.Import = f.put.Import },
-		"hold-time":        func() { put.HoldTime = f.put.HoldTime },
-		"graceful-restart": func() { put.GracefulRestart = f.put.GracefulRestart },
-		"multihop-ttl":     func() { put.MultihopTTL = f.put.MultihopTTL },
-		"bfd-interval":     func() { put.BFD.Interval = f.put.BFD.Interval },
-		"bfd-multiplier":   func() { put.BFD.Multiplier = f.put.BFD.Multiplier },
-		"bfd-passive":      func() { put.BFD.Passive = f.put.BFD.Passive },
-		"bfd-strict":       func() { put.BFD.Strict = f.put.BFD.Strict },
-		"gtsm":             func() { put.GTSM = f.put.GTSM },
-		"members":          func() { put.Members = f.put.Members },
-		"disabled":         func() { put.Disabled = f.put.Disabled },
+		"description":        func() { put.Description = f.put.Description },
+		"export":             func() { put.Export = f.put.Export },
+		"import":             func() { put.Import = f.put.Import },
+		"hold-time":          func() { put.HoldTime = f.put.HoldTime },
+		"graceful-restart":   func() { put.GracefulRestart = f.put.GracefulRestart },
+		"multihop-ttl":       func() { put.MultihopTTL = f.put.MultihopTTL },
+		"bfd-interval":       func() { put.BFD.Interval = f.put.BFD.Interval },
+		"bfd-multiplier":     func() { put.BFD.Multiplier = f.put.BFD.Multiplier },
+		"bfd-passive":        func() { put.BFD.Passive = f.put.BFD.Passive },
+		"bfd-strict":         func() { put.BFD.Strict = f.put.BFD.Strict },
+		"gtsm":               func() { put.GTSM = f.put.GTSM },
+		"local-asn":          func() { put.LocalASN = f.put.LocalASN },
+		"keepalive":          func() { put.Keepalive = f.put.Keepalive },
+		"passive":            func() { put.Passive = f.put.Passive },
+		"families":           func() { put.Families = f.put.Families },
+		"max-prefix":         func() { put.MaxPrefix.Limit = f.put.MaxPrefix.Limit },
+		"max-prefix-action":  func() { put.MaxPrefix.Action = f.put.MaxPrefix.Action },
+		"max-prefix-restart": func() { put.MaxPrefix.Restart = f.put.MaxPrefix.Restart },
+		"members":            func() { put.Members = f.put.Members },
+		"disabled":           func() { put.Disabled = f.put.Disabled },
 	} {
 		if cmd.Flags().Changed(flag) {
 			set()
@@ -100,11 +114,9 @@ A password never stands on the command line, where other users see it: give it o
 		if post.Address, err = netip.ParseAddr(args[1]); err != nil {
 			return usagef(cmd, "ADDRESS %q is not an IP address", args[1])
 		}
-		asn, err := strconv.ParseUint(args[2], 10, 32)
-		if err != nil || asn == 0 {
-			return usagef(cmd, "ASN %q is not a number from 1 to 4294967295", args[2])
+		if post.ASN, err = fabric.ParsePeerASN(args[2]); err != nil {
+			return usagef(cmd, "ASN %v", err)
 		}
-		post.ASN = uint32(asn)
 		if post.Password, err = a.password(cmd, f.fromStdin, f.fromFile); err != nil {
 			return err
 		}
@@ -181,7 +193,7 @@ func (a *app) peerList() *cobra.Command {
 		return list(a.out, *f, all, []column[api.BGPPeer]{
 			{"NAME", func(p api.BGPPeer) string { return p.Name }},
 			{"ADDRESS", func(p api.BGPPeer) string { return p.Address.String() }},
-			{"ASN", func(p api.BGPPeer) string { return strconv.FormatUint(uint64(p.ASN), 10) }},
+			{"ASN", func(p api.BGPPeer) string { return p.ASN.String() }},
 			{"MEMBERS", func(p api.BGPPeer) string {
 				if len(p.Members) == 0 {
 					return "all"

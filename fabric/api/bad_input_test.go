@@ -99,6 +99,8 @@ var badInput = []struct {
 	{"policy with a broken community", "POST", "/1.0/bgp/policies", `{"name":"p","rules":[{"action":"accept","set":{"add_communities":["noexport"]}}]}`, nil, 400, "bad-json", "noexport"},
 	{"policy with a broken prefix", "POST", "/1.0/bgp/policies", `{"name":"p","rules":[{"action":"accept","match":{"prefixes":["10.0.0.0/8 le 40"]}}]}`, nil, 400, "bad-json", "8 to 40"},
 	{"deletion of a policy that is not there", "DELETE", "/1.0/bgp/policies/nope", "", nil, 404, "not-found", `"nope"`},
+	{"peer with an unknown word for an ASN", "POST", "/1.0/bgp/peers", `{"name":"p","address":"192.0.2.1","asn":"any"}`, nil, 400, "bad-json", "internal or external"},
+	{"peer with a broken limit", "POST", "/1.0/bgp/peers", `{"name":"p","address":"192.0.2.1","asn":64512,"max_prefix":{"limit":5,"action":"drop"}}`, nil, 400, "bad-value", "drop"},
 	{"anycast prefix", "POST", "/1.0/anycast", `{"name":"a","addresses":["203.0.113.0/24"]}`, nil, 400, "bad-address", "single address"},
 	{"loopback anycast", "POST", "/1.0/anycast", `{"name":"a","addresses":["127.0.0.1/32"]}`, nil, 400, "bad-address", "127.0.0.1"},
 	{"overlapping network", "POST", "/1.0/networks", `{"name":"other0","config":{"ipv4.address":"10.1.0.129/25","ipv6.address":"none"}}`, nil, 409, "subnet-overlap", "fabbr0"},

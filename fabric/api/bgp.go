@@ -20,7 +20,7 @@ func (c *Client) GetBGP(ctx context.Context) (*BGP, error) {
 }
 
 func (s *Server) getBGP(r *request) (reply, error) {
-	b := BGP{Member: r.status.Self, ASN: r.snap.Cluster().ASN()}
+	b := BGP{Member: r.status.Self, ASN: r.snap.ASN(r.status.Self)}
 	if state := s.Routing(); state != nil {
 		b.Worker = &state.Worker
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	incusapi "github.com/lxc/incus/v6/shared/api"
+
+	"netfabric/fabric"
 )
 
 // openAPI makes the OpenAPI 3.1 document of a route table from the table and the Go types in it.
@@ -155,6 +157,8 @@ func (g *generator) schema(t reflect.Type) object {
 		return object{"type": "string", "format": "date-time"}
 	case t == reflect.TypeFor[json.RawMessage]():
 		return object{}
+	case t == reflect.TypeFor[fabric.PeerASN]():
+		return object{"oneOf": []object{{"type": "integer"}, {"type": "string", "enum": []string{"internal", "external"}}}}
 	case t.Kind() == reflect.Struct && readsItself(t): // addresses and prefixes
 		return object{"type": "string"}
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/netip"
@@ -12,17 +13,29 @@ import (
 type BGPPeerPut struct {
 	Description     string         `json:"description"`
 	Address         netip.Addr     `json:"address"`
-	ASN             uint32         `json:"asn"`
+	ASN             fabric.PeerASN `json:"asn"`              // number, "internal" or "external"
+	LocalASN        uint32         `json:"local_asn"`        // 0: the member's own
 	HoldTime        int            `json:"hold_time"`        // seconds; 0 is the default
+	Keepalive       int            `json:"keepalive"`        // seconds; 0: a third of the hold time
 	GracefulRestart int            `json:"graceful_restart"` // seconds; 0 is the default
 	MultihopTTL     int            `json:"multihop_ttl"`     // 0: the peer is on a shared link
 	GTSM            bool           `json:"gtsm"`             // take only packets that crossed no router (RFC 5082)
 	BFD             fabric.PeerBFD `json:"bfd"`
 	Password        *string        `json:"password,omitempty"` // never shown; leaving it out of a change keeps it, "" removes it
-	Members         []string       `json:"members"`            // none is all
+	Passive         bool           `json:"passive"`            // wait for it to connect
+	Families        []string       `json:"families"`           // "ipv4", "ipv6"; none is that of the address
+	MaxPrefix       PeerMaxPrefix  `json:"max_prefix"`
+	Members         []string       `json:"members"` // names, or failure_domain:NAME; none is all
 	Disabled        bool           `json:"disabled"`
 	Import          string         `json:"import"` // policy; "": nothing is taken from it
 	Export          string         `json:"export"` // policy; "": it is told nothing
+}
+
+// PeerMaxPrefix is how much a BGP peer may announce, in each family.
+type PeerMaxPrefix struct {
+	Limit   int    `json:"limit"`   // 0: no limit
+	Action  string `json:"action"`  // "cease" (the default) or "warn"
+	Restart int    `json:"restart"` // seconds after which an ended session is tried again; 0: not before the peer is changed
 }
 
 // BGPPeersPost makes a BGP peer.
@@ -110,6 +123,7 @@ func peerPut(p *fabric.Peer) BGPPeerPut {
 	return BGPPeerPut{
 		Description: p.Description, Address: p.Address, ASN: p.ASN, HoldTime: p.HoldTime, GracefulRestart: p.GracefulRestart,
 		MultihopTTL: p.MultihopTTL, GTSM: p.GTSM, BFD: p.BFD, Members: append([]string{}, p.Members...), Disabled: p.Disabled,
+		LocalASN: p.LocalASN, Keepalive: p.Keepalive, Passive: p.Passive, Families: append([]string{}, p.Families...), MaxPrefix: PeerMaxPrefix(p.MaxPrefix),
 		Import: p.Import, Export: p.Export,
 	}
 }
@@ -119,6 +133,7 @@ func (put BGPPeerPut) apply(p *fabric.Peer) {
 	p.HoldTime, p.GracefulRestart, p.MultihopTTL = put.HoldTime, put.GracefulRestart, put.MultihopTTL
 	p.GTSM, p.BFD = put.GTSM, put.BFD
 	p.Members, p.Disabled = put.Members, put.Disabled
+	p.LocalASN, p.Keepalive, p.Passive, p.Families, p.MaxPrefix = put.LocalASN, put.Keepalive, put.Passive, put.Families, fabric.MaxPrefix(put.MaxPrefix)
 	p.Import, p.Export = put.Import, put.Export
 	if put.Password != nil {
 		p.Password = *put.Password
@@ -168,14 +183,14 @@ func (s *Server) sessions(r *request) []BGPSession {
 	for _, p := range r.snap.Peers() {
 		for _, m := range r.snap.Members() {
 			c, ok := reports.Get(fabric.KeyOf(p), m.Name, fabric.ConditionSession)
-			if !ok && !p.On(m.Name) {
+			if !ok && !p.On(r.snap, m.Name) {
 				continue
 			}
 			session := BGPSession{
 				Member: m.Name, PeerState: fabric.JSON[fabric.PeerState](c.Data), Reason: c.Reason, Message: c.Message, Stale: offline(r.status, m.Name),
 			}
 			if session.Name == "" { // no report, or one without data
-				session.PeerState = fabric.PeerState{Name: p.Name, Address: p.Address, ASN: p.ASN, State: "idle"}
+				session.PeerState = fabric.PeerState{Name: p.Name, Address: p.Address, ASN: p.ASN.Of(cmp.Or(p.LocalASN, r.snap.ASN(m.Name))), State: "idle"}
 			}
 			if !ok {
 				session.Reason, session.Message = "no-report", "the member has not said anything of this session"

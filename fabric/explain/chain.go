@@ -259,7 +259,7 @@ func (c *chain) up() bool {
 }
 
 func (c *chain) speaker() bool {
-	asn := c.in.Desired.Cluster().ASN()
+	asn := c.in.Desired.ASN(c.member)
 	if asn == 0 {
 		c.fail(fabric.ReasonNoASN, "")
 		return false
@@ -283,9 +283,9 @@ func (c *chain) whyNoPeer() string {
 		switch {
 		case p.Disabled:
 			all = append(all, fmt.Sprintf("%s is disabled", p.Name))
-		case !p.On(c.member):
+		case !p.On(c.in.Desired, c.member):
 			all = append(all, fmt.Sprintf("%s is not a peer of %s", p.Name, c.member))
-		case p.Address.IsValid() && p.Address.Is4() != c.intent.Prefix.Addr().Is4():
+		case p.Address.IsValid() && !p.Carries(c.intent.Prefix.Addr()):
 			all = append(all, fmt.Sprintf("the session with %s carries %s only", p.Name, family(p.Address)))
 		}
 	}

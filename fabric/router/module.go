@@ -230,7 +230,7 @@ func conditions(v fabric.View, plan bgp.Plan, state *fabric.RoutingState, down s
 		routes[r.Owner] = append(routes[r.Owner], r)
 	}
 	for _, p := range v.Desired.Peers() {
-		if p.On(v.Member) {
+		if p.On(v.Desired, v.Member) {
 			all = append(all, sessionCondition(v, p, sessions, down))
 		}
 	}
@@ -256,12 +256,15 @@ func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.
 	switch {
 	case down != "":
 		c.Reason, c.Message = fabric.ReasonWorkerDown, down
-	case v.Desired.Cluster().ASN() == 0:
+	case v.Desired.ASN(v.Member) == 0:
 		c.Reason, c.Message = fabric.ReasonNoASN, "the cluster has no AS number: set core.bgp_asn"
 	case !known:
 		c.Reason, c.Message = fabric.ReasonSessionDown, "the session is not set up yet"
 	case session.Established():
-		c.OK = true
+		c.OK, c.Message = true, session.Warning
+	case p.Passive && !accepts(v):
+		c.Reason = fabric.ReasonSessionDown
+		c.Message = fmt.Sprintf("the peer is to connect, but the member accepts no sessions: fabricctl cluster set %s core.bgp_address=ADDRESS", v.Member)
 	default:
 		c.Reason, c.Message = cmp.Or(session.Hold, fabric.ReasonSessionDown), cmp.Or(session.LastError, "no connection yet")
 	}
@@ -272,6 +275,12 @@ func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.
 		c = c.WithData(session)
 	}
 	return c
+}
+
+// accepts tells whether peers can connect to the member.
+func accepts(v fabric.View) bool {
+	m, ok := v.Desired.Member(v.Member)
+	return ok && fabric.MemberKeys.Get(m.Config, "core.bgp_address") != "none"
 }
 
 // routesCondition is OK when everything that can be announced for an owner is.

@@ -537,8 +537,8 @@ func validate(r fabric.Routing) error {
 	}
 	names, addresses := map[string]bool{}, map[netip.Addr]bool{}
 	for _, p := range r.Peers {
-		if !p.Address.IsValid() || p.ASN == 0 || p.Name == "" || p.HoldTime < 3 || p.GracefulRestart < 1 {
-			return fabric.Invalidf("bad-peer", "peer %q: needs a name, an address, an AS number, and times", p.Name)
+		if !p.Address.IsValid() || p.Name == "" || p.HoldTime < 3 || p.GracefulRestart < 1 {
+			return fabric.Invalidf("bad-peer", "peer %q: needs a name, an address, and times", p.Name)
 		}
 		if err := p.BFD.Validate(p.Name); err != nil {
 			return err

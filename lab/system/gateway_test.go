@@ -27,7 +27,7 @@ func TestGateway(t *testing.T) {
 	}, serveWord, ":80")
 	w.script(t, "n1", `
 		config set core.bgp_asn=65100
-		bgp peer add p1 192.0.2.1 65000 --hold-time 3
+		bgp peer add p1 192.0.2.1 65000 --export own --hold-time 3
 		gateway create lan --interface eth1 --address 198.51.100.1/24 --address 2001:db8:51::1/64 --track bgp --track route:0.0.0.0/0 --track route:::/0
 		gateway create uplink --interface eth2 --address 192.0.2.10/24 --address 2001:db8:2::10/64 --track carrier:eth1
 	`)

@@ -1,0 +1,54 @@
+package fabric_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"netfabric/fabric"
+)
+
+func TestPeerASN(t *testing.T) {
+	for text, want := range map[string]string{
+		`65001`: "65001 65001", `"65001"`: "65001 65001", `"internal"`: `"internal" 65010`, `"external"`: `"external" 0`, `4294967294`: "4294967294 4294967294",
+	} {
+		var a fabric.PeerASN
+		if err := json.Unmarshal([]byte(text), &a); err != nil {
+			t.Error(err)
+		}
+		again, _ := json.Marshal(a)
+		if got := fmt.Sprintf("%s %d", again, a.Of(65010)); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	for _, text := range []string{`"any"`, `4294967296`, `4294967297`, `-1`, `1.5`, `"0"`, `{}`} {
+		var a fabric.PeerASN
+		if err := json.Unmarshal([]byte(text), &a); err == nil || !strings.Contains(err.Error(), "AS number") {
+			t.Errorf("%s is taken as %s (%v)", text, a, err)
+		}
+	}
+}
+
+func TestMembersOfPeers(t *testing.T) {
+	s := write(t, world(t), &fabric.Member{Header: fabric.Header{Name: "n2"}, Address: "192.0.2.2:8443", FailureDomain: "rack2",
+		Certificate: strings.Replace(testCertificate, "AAAA", "BBBB", 1), Config: fabric.Config{"bgp.asn": "65102"}},
+		&fabric.Cluster{Header: fabric.Header{Name: fabric.ClusterName}, Config: fabric.Config{"core.bgp_asn": "65010"}})
+	for members, want := range map[string]string{
+		"": "true true", "n1": "true false", "failure_domain:rack2": "false true", "failure_domain:default": "true false",
+		"failure_domain:rack3": "false false", "n1 failure_domain:rack2": "true true", "failure_domain:rack2 n2": "false true",
+	} {
+		p := &fabric.Peer{Address: netip.MustParseAddr("192.0.2.9"), Members: strings.Fields(members)}
+		if got := fmt.Sprint(p.On(s, "n1"), p.On(s, "n2")); got != want {
+			t.Errorf("members %q: %s, want %s", members, got, want)
+		}
+		p.Disabled = true
+		if p.On(s, "n1") || p.On(s, "n2") {
+			t.Errorf("members %q: disabled and used all the same", members)
+		}
+	}
+	if a, b := s.ASN("n1"), s.ASN("n2"); a != 65010 || b != 65102 {
+		t.Errorf("AS numbers %d and %d", a, b)
+	}
+}
