@@ -55,6 +55,8 @@ func (s *Snapshot) Expelled(member string) *Snapshot {
 			tx.set(KeyOf(lost), lost)
 		}
 	}
+	// It is not what the database had at that revision: should the member come back, everything is read again.
+	tx.next.Revision = min(1, s.Revision)
 	return tx.next
 }
 
