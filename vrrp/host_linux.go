@@ -184,7 +184,7 @@ func (h *host) apply(k routerKey, w hostWant) error {
 		return nil // to remove addresses would send MLD reports from the virtual MAC, and turn switches back to us
 	case w.hosting == hostDown:
 		if up {
-			if err := h.nl.LinkSetDown(link); err != nil {
+			if err := h.takeDown(link, k); err != nil {
 				return fmt.Errorf("take %s down: %w", name, err)
 			}
 		}
@@ -196,6 +196,18 @@ func (h *host) apply(k routerKey, w hostWant) error {
 		}
 	}
 	return h.setAddresses(link, k.Family, w.addresses, w.parent)
+}
+
+// takeDown brings the interface down under another MAC: the kernel reports as it goes that multicast groups are left, and from the virtual
+// MAC that would turn switches back to this host until the Active's next announcement.
+func (h *host) takeDown(link netlink.Link, k routerKey) error {
+	virtual := VirtualMAC(k.Family, k.VRID)
+	local := slices.Clone(virtual)
+	local[0] |= 2 // locally administered: nobody else's
+	if err := h.nl.LinkSetHardwareAddr(link, local); err != nil {
+		return err
+	}
+	return errors.Join(h.nl.LinkSetDown(link), h.nl.LinkSetHardwareAddr(link, virtual))
 }
 
 // ensureLink makes the macvlan. In bridge mode the parent hears other routers that use the same MAC, as it must to
@@ -323,6 +335,11 @@ func (h *host) remove(k routerKey) error {
 	var errs []error
 	for _, link := range links {
 		if key, _, ok := parseAlias(link.Attrs().Alias); ok && key == k {
+			if link.Attrs().Flags&net.FlagUp != 0 {
+				if err := h.takeDown(link, k); err != nil {
+					errs = append(errs, fmt.Errorf("take %s down: %w", link.Attrs().Name, err))
+				}
+			}
 			if err := h.nl.LinkDel(link); err != nil {
 				errs = append(errs, fmt.Errorf("delete %s: %w", link.Attrs().Name, err))
 			}
