@@ -41,7 +41,7 @@ func startFRR(t testing.TB, ns string) *frr {
 	t.Helper()
 	account, err := user.Lookup("frr")
 	if err != nil {
-		t.Skip("FRR is not installed")
+		t.Fatal("FRR is not installed: run make deps")
 	}
 	uid, err := strconv.Atoi(account.Uid)
 	if err != nil {
