@@ -36,7 +36,7 @@ test: deps build ## run all tests: unit, race, integration in network namespaces
 
 bench: deps build ## measure, each number beside a peer in the same run
 	go test -run '^$$' -bench . -benchtime 200x -p 1 -timeout 30m ./cluster ./fabric/api
-	go test -run '^$$' -bench AnnounceToKernel -benchtime 200x -timeout 30m ./fabric/router
+	go test -run '^$$' -bench AnnounceToKernel -benchtime 1x -timeout 30m ./fabric/router
 	go test -run '^$$' -bench Withdraw -benchtime 20x -timeout 30m ./fabric/router
 	go test -run '^$$' -bench . -benchtime 11x -p 1 -timeout 30m ./bgp/bfd
 	go test -run '^$$' -bench . -benchtime 5x -p 1 -timeout 30m ./vrrp
