@@ -62,17 +62,30 @@ type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
+// silentEnd is an exit status of a command in an instance that has said nothing, and why it probably ended so.
+type silentEnd struct {
+	exitStatus
+	why string
+}
+
+func (e *silentEnd) Error() string { return e.why }
+
+// Unwrap is the exit status.
+func (e *silentEnd) Unwrap() error { return e.exitStatus }
+
 // fail reports an error on stderr, as one line, and gives the exit status for it.
 func (a *app) fail(err error) int {
 	if err == nil {
 		return 0
 	}
-	if s := exitStatus(0); errors.As(err, &s) {
-		return int(s)
-	}
 	status := exitFailed
 	text := err.Error()
-	if e := (*usageError)(nil); errors.As(err, &e) {
+	if s := exitStatus(0); errors.As(err, &s) {
+		status = int(s)
+		if e := (*silentEnd)(nil); !errors.As(err, &e) {
+			return status
+		}
+	} else if e := (*usageError)(nil); errors.As(err, &e) {
 		status = exitUsage
 	} else if errors.Is(err, context.Canceled) && a.ctx.Err() != nil {
 		status = exitInterrupted

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -88,14 +91,50 @@ func (a *app) exec(ctx context.Context, name string, r fabric.ExecRequest, in, o
 	signal.Notify(received, syscall.SIGWINCH, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT)
 	defer signal.Stop(received)
 	go relay(ctx, cancel, received, control, out)
+	said := &spoken{}
+	r.Stdout, r.Stderr = said.listen(r.Stdout), said.listen(r.Stderr)
 	status, err := a.client().Exec(ctx, name, r)
 	if err != nil {
 		return err
 	}
 	if status != 0 {
-		return exitStatus(status)
+		return execEnded(name, r.Command[0], status, said.anything.Load())
 	}
 	return nil
+}
+
+// Exit statuses by which a command says that it was not run at all (POSIX, XCU 2.8.2).
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// execEnded is the end of a command with a status that is not 0. One that could not be run could not say so either.
+func execEnded(instance, command string, status int, spoke bool) error {
+	switch {
+	case spoke:
+	case status == exitNotFound:
+		return &silentEnd{exitStatus(status), fmt.Sprintf("exec in instance %q: command %q not found", instance, command)}
+	case status == exitNotExecutable:
+		return &silentEnd{exitStatus(status), fmt.Sprintf("exec in instance %q: %q can't be executed", instance, command)}
+	}
+	return exitStatus(status)
+}
+
+// spoken notes whether a command wrote anything.
+type spoken struct{ anything atomic.Bool }
+
+// listen is w, with what is written to it noted.
+func (s *spoken) listen(w io.Writer) io.Writer { return &listener{w, s} }
+
+type listener struct {
+	io.Writer
+	spoken *spoken
+}
+
+func (l *listener) Write(p []byte) (int, error) {
+	l.spoken.anything.Store(true)
+	return l.Writer.Write(p)
 }
 
 // relayTime is how long a signal may wait for a connection to the command before it ends the program instead.

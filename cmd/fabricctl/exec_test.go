@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -56,4 +58,33 @@ func TestRelayToNobody(t *testing.T) {
 			t.Error("Ctrl-C did nothing")
 		}
 	})
+}
+
+// A command that could not be run has said nothing: fabricctl has to. One that ran and ended the same way has had its say.
+func TestCommandThatWasNotRun(t *testing.T) {
+	for name, test := range map[string]struct {
+		status int
+		output string
+		want   string
+	}{
+		"not found":            {status: 127, want: "Error: exec in instance \"web1\": command \"nosuch\" not found\n"},
+		"not executable":       {status: 126, want: "Error: exec in instance \"web1\": \"nosuch\" can't be executed\n"},
+		"a shell that told it": {status: 127, output: "sh: nosuch: not found\n"},
+		"another status":       {status: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stderr, out strings.Builder
+			said := &spoken{}
+			if test.output != "" {
+				fmt.Fprint(said.listen(&out), test.output)
+			}
+			a := &app{err: &stderr, ctx: t.Context()}
+			if status := a.fail(execEnded("web1", "nosuch", test.status, said.anything.Load())); status != test.status {
+				t.Errorf("fabricctl ends with status %d, want %d", status, test.status)
+			}
+			if stderr.String() != test.want || out.String() != test.output {
+				t.Errorf("it says %q after %q, want %q after %q", stderr.String(), out.String(), test.want, test.output)
+			}
+		})
+	}
 }
