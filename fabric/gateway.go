@@ -23,6 +23,10 @@ type Gateway struct {
 	NoPreempt    bool           `json:"no_preempt,omitempty"` // leave an Active of lower priority alone
 	PreemptDelay int            `json:"preempt_delay,omitempty"`
 	Tracks       []Track        `json:"tracks,omitempty"`
+
+	Checksum GatewayChecksum `json:"checksum,omitempty"` // of IPv4 advertisements that are sent; empty is ChecksumRFC5798
+	Unicast  bool            `json:"unicast,omitempty"`  // advertise to the other members' own addresses and to Peers, not to the multicast group
+	Peers    []netip.Addr    `json:"peers,omitempty"`    // with Unicast: routers that are no members
 }
 
 // Defaults and bounds of a Gateway.
@@ -131,6 +135,9 @@ func (g *Gateway) Validate() error {
 		return fail("bad-value", "a preempt delay without preemption delays nothing").WithFix("leave out one of the two")
 	}
 	if err := g.checkAddresses(fail); err != nil {
+		return err
+	}
+	if err := g.checkProtocol(fail); err != nil {
 		return err
 	}
 	for member, p := range g.Priorities {

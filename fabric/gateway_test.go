@@ -44,6 +44,10 @@ func TestGatewayValidate(t *testing.T) {
 		"preferred another":    {func(g *Gateway) { g.Members, g.Preferred = []string{"n1"}, "n2" }, "bad-member"},
 		"delay of nothing":     {func(g *Gateway) { g.NoPreempt, g.PreemptDelay = true, 1000 }, "bad-value"},
 		"track twice":          {func(g *Gateway) { g.Tracks = []Track{{Type: TrackBGP}, {Type: TrackBGP, Weight: 5}} }, "bad-track"},
+		"checksum":             {func(g *Gateway) { g.Checksum = "crc" }, "bad-value"},
+		"peers of nothing":     {func(g *Gateway) { g.Peers = []netip.Addr{netip.MustParseAddr("192.0.2.7")} }, "bad-peer"},
+		"peer multicast":       {func(g *Gateway) { g.Unicast, g.Peers = true, []netip.Addr{netip.MustParseAddr("224.0.0.18")} }, "bad-peer"},
+		"peer itself":          {func(g *Gateway) { g.Unicast, g.Peers = true, []netip.Addr{netip.MustParseAddr("192.0.2.1")} }, "bad-peer"},
 		"unknown track":        {func(g *Gateway) { g.Tracks = []Track{{Type: "moon"}} }, "bad-track"},
 	} {
 		g := testGateway("gw", 1)

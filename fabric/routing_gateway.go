@@ -17,6 +17,11 @@ type RoutingGateway struct {
 	PreemptDelay int                `json:"preempt_delay,omitempty"` // milliseconds
 	Tracks       []Track            `json:"tracks,omitempty"`
 	Successors   []GatewaySuccessor `json:"successors,omitempty"` // the other members, the best first
+
+	Checksum GatewayChecksum `json:"checksum,omitempty"`
+	Unicast  bool            `json:"unicast,omitempty"` // advertise to Successors and Peers instead of the group
+	Peers    []netip.Addr    `json:"peers,omitempty"`
+	Unmet    bool            `json:"unmet,omitempty"` // with Unicast: there are other members, but no address of any is known yet
 }
 
 // GatewaySuccessor is another member of a gateway, and its own addresses on the segment as it last reported them.
@@ -42,6 +47,7 @@ type GatewayState struct {
 	Reason   string               `json:"reason,omitempty"`  // slug, when the gateways of the member can't be run
 	Message  string               `json:"message,omitempty"`
 	RealTime string               `json:"real_time_error,omitempty"` // why timers have no real-time priority
+	Others   []GatewaySuccessor   `json:"others,omitempty"`          // the other members' own addresses, as far as this one knows them
 }
 
 // Active tells whether the member is Active for any family.
@@ -72,6 +78,7 @@ type VirtualRouterState struct {
 	Active      netip.Addr        `json:"active,omitzero"`      // own address of the member that was last heard to be Active
 	Conflict    netip.Addr        `json:"conflict,omitzero"`    // another router that claims to be Active while this one is
 	Differs     bool              `json:"differs,omitempty"`    // the Active advertises other addresses
+	Version2    netip.Addr        `json:"version2,omitzero"`    // a router that speaks VRRP version 2 with this VRID, and is not listened to
 	Transitions int               `json:"transitions"`          // remembered, since the process of the gateways was started
 	In          uint64            `json:"in"`                   // advertisements taken
 	Out         uint64            `json:"out"`                  // advertisements sent

@@ -27,8 +27,8 @@ type Checksum string
 // The forms of the checksum. Routers in the field (keepalived, FRR) drop the form of RFC 9568 and then believe that
 // there is no Active: both forms are accepted on receive, and the deployed one is what is sent by default.
 const (
-	ChecksumPseudoHeader Checksum = "pseudo-header" // as deployed after RFC 5798
-	ChecksumPlain        Checksum = "plain"         // RFC 9568, 5.2.8: the VRRP message only
+	ChecksumPseudoHeader Checksum = "rfc5798" // as deployed
+	ChecksumPlain        Checksum = "rfc9568" // 5.2.8: the VRRP message only
 )
 
 // Advertisement is the one message of VRRPv3 (RFC 9568, 5.2).

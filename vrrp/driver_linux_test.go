@@ -241,8 +241,16 @@ func TestInterfaceComesAndGoes(t *testing.T) {
 func TestUnicastPeers(t *testing.T) {
 	l := newLink(t, 2)
 	g1, g2 := testGateway(200, 100*time.Millisecond), testGateway(100, 100*time.Millisecond)
-	g1.Peers = addrs("192.0.2.3", l.linkLocal("r2"))
-	g2.Peers = addrs("192.0.2.2", l.linkLocal("r1"))
+	unmet := g1
+	unmet.Unicast, unmet.Unmet = true, true
+	r0 := l.driver("r1")
+	r0.set(unmet)
+	wait(t, 2*time.Second, "no peers", func() bool {
+		return r0.router(IPv4).ErrorReason == "no-peers" && r0.router(IPv4).Primary.String() == "192.0.2.2"
+	})
+	r0.kill()
+	g1.Unicast, g1.Peers = true, addrs("192.0.2.3", l.linkLocal("r2"))
+	g2.Unicast, g2.Peers = true, addrs("192.0.2.2", l.linkLocal("r1"))
 	r1, r2 := l.driver("r1"), l.driver("r2")
 	r1.set(g1)
 	r2.set(g2)
@@ -351,4 +359,7 @@ func TestForeign(t *testing.T) {
 		d := r1.router(IPv4).Discarded
 		return d["v2"] == 1 && d["checksum"] == 1
 	})
+	if got := r1.router(IPv4).Version2; got.String() != "192.0.2.3" {
+		t.Errorf("the router with version 2 is said to be %s", got)
+	}
 }

@@ -77,7 +77,7 @@ func TestGatewayValidate(t *testing.T) {
 		},
 		"gateway-peers": {
 			func(g *Gateway) { g.Peers = addrs("192.0.2.3") },
-			func(g *Gateway) { g.Peers = addrs("192.0.2.3", "ff02::1") },
+			func(g *Gateway) { g.Unicast, g.Peers = true, addrs("192.0.2.3", "ff02::1") },
 			func(g *Gateway) { g.Successors = []netip.Addr{{}} },
 		},
 	} {

@@ -24,7 +24,9 @@ type Gateway struct {
 	NoPreempt    bool           // leave an Active of lower priority alone
 	PreemptDelay time.Duration  // after start before it is taken over from
 	Checksum     Checksum       // to send with IPv4; empty: ChecksumPseudoHeader
-	Peers        []netip.Addr   // send to these and hear only these, of each family, instead of the multicast group
+	Unicast      bool           // send to Peers and hear only them, of each family, instead of the multicast group
+	Peers        []netip.Addr   // with Unicast
+	Unmet        bool           // with Unicast: there are other routers, but none is known. A family without peers does not start then
 	Successors   []netip.Addr   // own addresses of other members, best first, to be asked in a planned handover
 	Refresh      time.Duration  // announce the addresses again this often while Active; 0: never
 }
@@ -65,9 +67,9 @@ func (g Gateway) Validate() error {
 		if n := len(g.addresses(f)); n > maxAddresses {
 			return fail("gateway-address", "%d %s addresses: at most %d fit into an advertisement, with the link-local one", n, f, maxAddresses)
 		}
-		if len(g.addresses(f)) > 0 && len(g.Peers) > 0 && len(ofFamily(g.Peers, f)) == 0 {
-			return fail("gateway-peers", "no %s peers for its %s addresses", f, f)
-		}
+	}
+	if len(g.Peers) > 0 && !g.Unicast {
+		return fail("gateway-peers", "peers are for unicast only")
 	}
 	for _, a := range append(slices.Clone(g.Peers), g.Successors...) {
 		if !a.IsValid() || a.Is4In6() || a.IsMulticast() || a.IsUnspecified() {
@@ -104,7 +106,7 @@ func (g Gateway) config(f Family, primary netip.Addr) Config {
 	for _, p := range g.addresses(f) {
 		c.Addresses = append(c.Addresses, p.Addr())
 	}
-	if len(g.Peers) == 0 { // among unicast peers an offer looks like any advertisement
+	if !g.Unicast { // among unicast peers an offer looks like any advertisement
 		c.Successors = ofFamily(g.Successors, f)
 	}
 	return c

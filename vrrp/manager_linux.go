@@ -324,6 +324,9 @@ func (m *Manager) packet(at socketKey, p Packet, now time.Time) {
 		if r.discarded[Slug(err)]++; r.discarded[Slug(err)] == 1 {
 			m.changed = true
 		}
+		if err == ErrVersion2 {
+			r.hearOld(p.Source.WithZone(""), now)
+		}
 		return
 	}
 	r.recv(a, p.Source.WithZone(""), now)
@@ -432,6 +435,9 @@ func (m *Manager) setParents(found map[string]parent, now time.Time) {
 		case r.hostErr != nil && !r.retrying:
 			r.retry()
 		}
+	}
+	for _, r := range m.routers {
+		r.forgetOld(now)
 	}
 	for k, h := range m.foreign {
 		if now.Sub(h.Last) > foreignMemory {

@@ -19,7 +19,7 @@ func Plan(v fabric.View) []fabric.RoutingGateway {
 		}
 		planned := fabric.RoutingGateway{
 			Name: g.Name, Interface: g.Interface, VRID: g.VRID, Addresses: g.Addresses, Interval: g.Interval,
-			NoPreempt: g.NoPreempt, PreemptDelay: g.PreemptDelay, Tracks: g.Tracks,
+			NoPreempt: g.NoPreempt, PreemptDelay: g.PreemptDelay, Tracks: g.Tracks, Checksum: g.Checksum, Unicast: g.Unicast, Peers: g.Peers,
 		}
 		for _, r := range g.Ranking(v.Desired) {
 			if r.Member == v.Member {
@@ -28,6 +28,7 @@ func Plan(v fabric.View) []fabric.RoutingGateway {
 				planned.Successors = append(planned.Successors, fabric.GatewaySuccessor{Member: r.Member, Addresses: own})
 			}
 		}
+		planned.Unmet = g.Unicast && len(planned.Successors) == 0 && len(g.Peers) == 0 && len(g.Ranking(v.Desired)) > 1
 		if planned.Priority > 0 { // 0: a member that has just been removed
 			all = append(all, planned)
 		}
@@ -36,13 +37,24 @@ func Plan(v fabric.View) []fabric.RoutingGateway {
 	return all
 }
 
-// ownAddresses are those that a member last said it advertises a gateway from.
+// ownAddresses are those that a member last said it advertises a gateway from. Where it has said nothing, or its word has not been read yet, they
+// are what the worker of this member knows from before.
 func ownAddresses(v fabric.View, g *fabric.Gateway, member string) []netip.Addr {
 	c, _ := v.Reports.Get(fabric.KeyOf(g), member, fabric.ConditionGateway)
 	var own []netip.Addr
 	for _, r := range fabric.JSON[fabric.GatewayState](c.Data).Routers {
 		if r.Primary.IsValid() {
 			own = append(own, r.Primary)
+		}
+	}
+	if len(own) > 0 || v.Facts.Routing == nil {
+		return own
+	}
+	for _, s := range v.Facts.Routing.Gateways {
+		for _, o := range s.Others {
+			if s.Gateway == g.Name && o.Member == member {
+				own = o.Addresses
+			}
 		}
 	}
 	return own
@@ -54,15 +66,19 @@ func Configured(g fabric.RoutingGateway, priority int) Gateway {
 		Name: g.Name, Interface: g.Interface, VRID: g.VRID, Addresses: g.Addresses, Priority: uint8(priority), Interval: time.Duration(g.Interval) * time.Millisecond,
 		NoPreempt: g.NoPreempt, PreemptDelay: time.Duration(g.PreemptDelay) * time.Millisecond, Refresh: DefaultRefresh,
 	}
+	c.Checksum, c.Unicast = Checksum(g.Checksum), g.Unicast
 	for _, s := range g.Successors {
 		c.Successors = append(c.Successors, s.Addresses...)
+	}
+	if g.Unicast {
+		c.Peers, c.Unmet = append(slices.Clone(c.Successors), g.Peers...), g.Unmet
 	}
 	return c
 }
 
 // Reported is the state of a planned gateway as members tell each other.
 func (s ManagerState) Reported(g fabric.RoutingGateway) fabric.GatewayState {
-	state := fabric.GatewayState{Gateway: g.Name, RealTime: s.RealTimeError}
+	state := fabric.GatewayState{Gateway: g.Name, RealTime: s.RealTimeError, Others: g.Successors}
 	for _, r := range s.Routers {
 		if r.Gateway != g.Name {
 			continue
@@ -70,7 +86,7 @@ func (s ManagerState) Reported(g fabric.RoutingGateway) fabric.GatewayState {
 		told := fabric.VirtualRouterState{
 			Family: string(r.Family), State: string(r.State), Since: r.Since, Why: string(r.Reason), Primary: r.Primary, Active: r.Active,
 			Conflict: r.Conflict, Differs: r.Differs, Transitions: len(r.Transitions), In: r.In, Out: r.Out, Discarded: r.Discarded,
-			Reason: r.ErrorReason, Message: r.Error,
+			Reason: r.ErrorReason, Message: r.Error, Version2: r.Version2,
 		}
 		if n := len(r.Transitions); n > 0 {
 			told.Silence = int(r.Transitions[n-1].Silence.Milliseconds())

@@ -45,12 +45,31 @@ func TestPlan(t *testing.T) {
 	if left := Plan(fabric.View{Member: "n9", Desired: snap, Reports: reports}); left != nil {
 		t.Errorf("a member that was removed has %+v", left)
 	}
+	// A daemon that has just started has not read reports; its worker knows the addresses.
+	known := fabric.Facts{Routing: &fabric.RoutingState{Gateways: []fabric.GatewayState{{Gateway: "gw", Others: want[0].Successors}}}}
+	if plan := Plan(fabric.View{Member: "n1", Desired: snap, Reports: fabric.EmptyReports(), Facts: known}); !reflect.DeepEqual(plan, want) {
+		t.Errorf("without reports\n%+v, want\n%+v", plan, want)
+	}
 	c := Configured(plan[0], 50)
 	if c.Priority != 50 || c.Interval != 100*time.Millisecond || !reflect.DeepEqual(c.Successors, []netip.Addr{own}) || c.Refresh != DefaultRefresh {
 		t.Errorf("configured %+v", c)
 	}
 	if err := c.Validate(); err != nil {
 		t.Error(err)
+	}
+	unicast := plan[0]
+	unicast.Unicast, unicast.Peers = true, []netip.Addr{netip.MustParseAddr("192.0.2.99")}
+	if c := Configured(unicast, 50); !c.Unicast || !reflect.DeepEqual(c.Peers, []netip.Addr{own, unicast.Peers[0]}) {
+		t.Errorf("configured %+v", c)
+	}
+	lone := *g
+	lone.Unicast = true
+	if row, err := fabric.Encode(&lone); err != nil {
+		t.Fatal(err)
+	} else if s, err := snap.Advance(2, []fabric.Row{row}); err != nil {
+		t.Fatal(err)
+	} else if plan := Plan(fabric.View{Member: "n1", Desired: s, Reports: fabric.EmptyReports()}); !plan[0].Unmet {
+		t.Error("nobody is known to advertise to, and it would start")
 	}
 	// What the database takes, and what the driver computes, must agree.
 	if got := g.WorstOutage(190); got != WorstOutage(c.Interval, 190) {

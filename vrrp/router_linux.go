@@ -44,6 +44,8 @@ type router struct {
 	in, out, sendErrors uint64
 	discarded           map[string]uint64
 	differs             bool
+	old                 netip.Addr // router that speaks version 2 with our VRID
+	oldAt               time.Time
 	hostErr, sendErr    error
 	retrying            bool // hostErr may be over: the wish under way will tell
 }
@@ -94,11 +96,23 @@ func (r *router) fault() error {
 		}
 		return fabric.Errorf(fabric.CodeUnavailable, "no-address", "interface %s has no %s address to advertise from", r.key.Interface, kind).
 			WithFix("give it one of its own, beside the gateway's")
+	case r.unmet():
+		return fabric.Errorf(fabric.CodeUnavailable, "no-peers", "no %s address of another router is known to advertise to", r.key.Family).
+			WithFix("other members tell theirs when their interface has one; name routers that are no members as peers of the gateway")
 	case r.hostErr != nil:
 		return wrapf("host", r.hostErr, "set up %s", r.key)
 	}
 	return r.m.sockets[socketKey{r.parent.Index, r.key.Family}].failure()
 }
+
+// unmet tells that this router would start without knowing whom to tell. One that runs goes on.
+func (r *router) unmet() bool {
+	state, _ := r.machine.State()
+	return state == Initialize && r.gateway.Unmet && len(r.peers()) == 0
+}
+
+// peers are the routers to advertise to one by one.
+func (r *router) peers() []netip.Addr { return ofFamily(r.gateway.Peers, r.key.Family) }
 
 // wish tells the host what to have.
 func (r *router) wish(h hosting) {
@@ -118,8 +132,8 @@ func (r *router) recv(a Advertisement, source netip.Addr, now time.Time) {
 		r.discarded["own"]++ // an echo: a loop below us, or two routers with one address
 		return
 	}
-	if len(r.gateway.Peers) > 0 {
-		if !slices.Contains(r.gateway.Peers, source) {
+	if r.gateway.Unicast {
+		if !slices.Contains(r.peers(), source) {
 			r.discarded["peer"]++
 			return
 		}
@@ -133,6 +147,20 @@ func (r *router) recv(a Advertisement, source netip.Addr, now time.Time) {
 	r.do(r.machine.Recv(now, a, source), now)
 	if state, _ := r.machine.State(); state == Backup && r.adopted && a.Priority != PriorityFarewell {
 		r.release(Linger, now)
+	}
+}
+
+// oldMemory is how long it is told that a router was heard that speaks version 2.
+const oldMemory = time.Minute
+
+func (r *router) hearOld(source netip.Addr, now time.Time) {
+	r.m.changed = r.m.changed || r.old != source
+	r.old, r.oldAt = source, now
+}
+
+func (r *router) forgetOld(now time.Time) {
+	if r.old.IsValid() && now.Sub(r.oldAt) > oldMemory {
+		r.old, r.m.changed = netip.Addr{}, true
 	}
 }
 
@@ -277,8 +305,8 @@ func (r *router) advertise(priority uint8, to netip.Addr) {
 	switch {
 	case to.IsValid():
 		r.sent(r.sendTo(priority, to))
-	case len(r.gateway.Peers) > 0:
-		for _, peer := range ofFamily(r.gateway.Peers, r.key.Family) {
+	case r.gateway.Unicast:
+		for _, peer := range r.peers() {
 			r.sent(r.sendTo(priority, peer))
 		}
 	default:
@@ -350,7 +378,7 @@ func (r *router) state() RouterState {
 		Addresses: r.addresses, Transitions: slices.Clone(r.transitions), HandingOver: r.machine.HandingOver(),
 		Accepting: r.want.hosting == hostUp && r.done == r.serial && r.hostErr == nil,
 		Primary:   c.Primary, Priority: c.Priority, Active: heard.Source, ActivePriority: heard.Priority,
-		DownDeadline: r.machine.DownDeadline(), Differs: r.differs,
+		DownDeadline: r.machine.DownDeadline(), Differs: r.differs, Version2: r.old,
 		In: r.in, Out: r.out, SendErrors: r.sendErrors, Discarded: map[string]uint64{},
 	}
 	for slug, n := range r.discarded {

@@ -29,6 +29,7 @@ type RouterState struct {
 	WorstOutage    time.Duration // of hosts, if this router has to take over from an Active that dies, by the formula
 	Conflict       netip.Addr    // other router that claims to be Active too
 	Differs        bool          // the last advertisement heard lists other addresses than ours
+	Version2       netip.Addr    // a router that speaks VRRP version 2 with this VRID, and is not listened to
 
 	In         uint64            // advertisements taken
 	Out        uint64            // advertisements sent

@@ -47,6 +47,7 @@ is taken off its priority.
 	flags.BoolVar(&post.NoPreempt, "no-preempt", false, "leave an Active of lower priority alone")
 	delay := flags.Duration("preempt-delay", 0, "`TIME` that a member waits after it came back before it takes over from an Active of lower priority")
 	flags.StringArrayVar(&post.Tracks, "track", nil, "`TYPE[:TARGET][,WEIGHT]` that a member needs; may be repeated")
+	peers := protocolFlags(cmd, &post)
 	a.flagNames(cmd, "members", members)
 	// The only error is that there is no such flag.
 	_ = cmd.RegisterFlagCompletionFunc("track", cobra.FixedCompletions([]string{"bgp", "bgp:", "route:0.0.0.0/0", "route:::/0", "carrier:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
@@ -78,6 +79,9 @@ is taken off its priority.
 		}
 		if post.PreemptDelay, err = milliseconds(*delay); err != nil {
 			return usagef(cmd, "--preempt-delay %v: %v", *delay, err)
+		}
+		if err := peers(); err != nil {
+			return usagef(cmd, "%v", err)
 		}
 		client := a.client()
 		if err := client.CreateGateway(cmd.Context(), post); err != nil {

@@ -89,6 +89,9 @@ func gatewayTrouble(s fabric.GatewayState) (reason, message string) {
 		case r.Differs:
 			reason = cmp.Or(reason, "addresses-differ")
 			messages = append(messages, fmt.Sprintf("%s: %s advertises other addresses with this VRID", r.Family, r.Active))
+		case r.Version2.IsValid():
+			reason = cmp.Or(reason, "vrrp-v2")
+			messages = append(messages, fmt.Sprintf("%s: %s speaks VRRP version 2 with this VRID and is not listened to: set it to version 3", r.Family, r.Version2))
 		case r.Reason != "":
 			reason = cmp.Or(reason, r.Reason)
 			messages = append(messages, r.Family+": "+r.Message)

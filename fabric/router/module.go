@@ -93,10 +93,12 @@ func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, e
 	plan, ready := bgp.Make(v)
 	err := m.learn(ctx)
 	if err == nil && ready {
+		known := v
+		known.Facts.Routing = m.state // of a worker that was there before this program, it tells more than reports that are yet to be read
 		err = m.send(ctx, fabric.Routing{
 			Member: v.Member, Revision: v.Desired.Revision,
 			Speaker: plan.Speaker, Peers: plan.Peers, Announcements: plan.Announcements, Imports: plan.Imports, Own: plan.Own, Drain: plan.Drain,
-			Gateways: vrrp.Plan(v),
+			Gateways: vrrp.Plan(known),
 		}, began)
 	}
 	switch {
