@@ -40,6 +40,8 @@ func (o *offer) service(v fabric.View, service *fabric.Anycast, p netip.Prefix, 
 		c, why, message := anycastCopy(v, i, p.Addr())
 		if why == "" {
 			c.Check = check(service)
+			config, _ := i.Expanded(v.Desired)
+			c.Weight = config.AnycastWeight()
 			c.Drain, c.Linger = drain(v, i)
 			copies = append(copies, c)
 			continue

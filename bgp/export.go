@@ -71,11 +71,18 @@ func (e *exporter) decide(a *fabric.Announcement) {
 			continue
 		}
 		a.Peers = append(a.Peers, p.Name)
-		if set := attributes(d.Set, p.internal); !set.IsZero() {
+		set := attributes(d.Set, p.internal)
+		if !set.IsZero() {
 			if a.Attributes == nil {
 				a.Attributes = map[string]fabric.PolicySet{}
 			}
 			a.Attributes[p.Name] = set
+		}
+		if w := e.weighting(a.Owner, set, p.internal); w != fabric.WeightNone {
+			if a.Weighted == nil {
+				a.Weighted = map[string]fabric.Weighting{}
+			}
+			a.Weighted[p.Name] = w
 		}
 	}
 }
@@ -95,6 +102,19 @@ func attributes(set fabric.PolicySet, internal bool) fabric.PolicySet {
 		set.LocalPref = nil
 	}
 	return set
+}
+
+// weighting is what a peer is told of the weight of an owner's copies: what the service says, unless the policy has set that very attribute.
+func (e *exporter) weighting(owner fabric.Key, set fabric.PolicySet, internal bool) fabric.Weighting {
+	service, ok := e.view.Desired.Anycast(owner.Name)
+	if !ok || owner.Kind != fabric.KindAnycast {
+		return fabric.WeightNone
+	}
+	switch w := service.Weight; {
+	case w == fabric.WeightMED && set.MED == nil, w == fabric.WeightLocalPref && set.LocalPref == nil && internal, w == fabric.WeightLinkBandwidth && set.LinkBandwidth == nil:
+		return w
+	}
+	return fabric.WeightNone
 }
 
 // labelsOf is the config of an owner in which policies look for labels.

@@ -3,6 +3,7 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -24,9 +25,15 @@ func told(p Plan, peer string) string {
 					if set.LocalPref != nil {
 						line += fmt.Sprintf(" local-pref %d", *set.LocalPref)
 					}
+					if set.LinkBandwidth != nil {
+						line += fmt.Sprintf(" bandwidth %d", *set.LinkBandwidth)
+					}
 					for _, c := range set.AddCommunities {
 						line += " " + c.String()
 					}
+				}
+				if w, ok := a.Weighted[peer]; ok {
+					line += fmt.Sprintf(" weight as %s", w)
 				}
 				all = append(all, line)
 			}
@@ -96,6 +103,66 @@ func TestExport(t *testing.T) {
 		}
 		if got := told(plan, "tor4"); got != c.tor {
 			t.Errorf("%s: tor4:\n%s\nwant:\n%s", c.name, got, c.tor)
+		}
+	}
+}
+
+func TestWeightIsToldAsTheServiceSays(t *testing.T) {
+	anycast := func(m fabric.PolicySet) fabric.PolicyRule {
+		return fabric.PolicyRule{Match: fabric.PolicyMatch{Kinds: []fabric.AnnouncementKind{fabric.AnnounceAnycast}}, Action: fabric.PolicyAccept, Set: m}
+	}
+	for _, c := range []struct {
+		weight fabric.Weighting
+		asn    fabric.PeerASN
+		set    fabric.PolicySet
+		want   string
+	}{
+		{"", 64500, fabric.PolicySet{}, "yes 203.0.113.53/32"},
+		{fabric.WeightNone, 64500, fabric.PolicySet{}, "yes 203.0.113.53/32"},
+		{fabric.WeightMED, 64500, fabric.PolicySet{}, "yes 203.0.113.53/32 weight as med"},
+		{fabric.WeightMED, 65010, fabric.PolicySet{}, "yes 203.0.113.53/32 weight as med"},
+		{fabric.WeightMED, 64500, fabric.PolicySet{MED: number(50)}, "yes 203.0.113.53/32 med 50"},
+		{fabric.WeightMED, 64500, fabric.PolicySet{LinkBandwidth: number(50)}, "yes 203.0.113.53/32 bandwidth 50 weight as med"},
+		{fabric.WeightLocalPref, 64500, fabric.PolicySet{}, "yes 203.0.113.53/32"},
+		{fabric.WeightLocalPref, 65010, fabric.PolicySet{}, "yes 203.0.113.53/32 weight as local-pref"},
+		{fabric.WeightLocalPref, 65010, fabric.PolicySet{LocalPref: number(50)}, "yes 203.0.113.53/32 local-pref 50"},
+		{fabric.WeightLinkBandwidth, 64500, fabric.PolicySet{}, "yes 203.0.113.53/32 weight as link-bandwidth"},
+		{fabric.WeightLinkBandwidth, 64500, fabric.PolicySet{LinkBandwidth: number(50)}, "yes 203.0.113.53/32 bandwidth 50"},
+	} {
+		c1 := instance("c1", "m1", "br0", fabric.Config{"anycast": "dns", "anycast.weight": "7"}, nil, "10.50.0.2")
+		v := view(t, &fabric.Anycast{Header: fabric.Header{Name: "dns"}, Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.53/32")}, Weight: c.weight}, c1,
+			&fabric.Peer{Header: fabric.Header{Name: "ix"}, Address: addr("192.0.2.7"), ASN: c.asn, Export: "ix"},
+			&fabric.Policy{Header: fabric.Header{Name: "ix"}, Rules: []fabric.PolicyRule{anycast(c.set)}})
+		run(v, c1, 100)
+		plan, _ := Make(v)
+		got := strings.Split(told(plan, "ix"), "\n")
+		if last := got[len(got)-1]; last != c.want {
+			t.Errorf("%s to AS %s with %+v: %s, want %s", c.weight, c.asn, c.set, last, c.want)
+		}
+		for _, a := range plan.Announcements {
+			if a.Kind == fabric.AnnounceAnycast && a.Copies[0].Weight != 7 {
+				t.Errorf("the copy has weight %d", a.Copies[0].Weight)
+			}
+		}
+	}
+}
+
+func TestWeigh(t *testing.T) {
+	for _, c := range []struct {
+		w      fabric.Weighting
+		weight int
+		want   fabric.PolicySet
+	}{
+		{"", 3, fabric.PolicySet{Prepend: 1}},
+		{fabric.WeightMED, 3, fabric.PolicySet{Prepend: 1, MED: number(65532)}},
+		{fabric.WeightMED, 70000, fabric.PolicySet{Prepend: 1, MED: number(0)}},
+		{fabric.WeightLocalPref, 3, fabric.PolicySet{Prepend: 1, LocalPref: number(103)}},
+		{fabric.WeightLinkBandwidth, 3, fabric.PolicySet{Prepend: 1, LinkBandwidth: number(3)}},
+		{fabric.WeightLinkBandwidth, 70000, fabric.PolicySet{Prepend: 1, LinkBandwidth: number(fabric.MaxLinkBandwidth)}},
+		{fabric.WeightLinkBandwidth, 0, fabric.PolicySet{Prepend: 1, LinkBandwidth: number(1)}}, // drained copies, for as long as they are told of
+	} {
+		if got := Weigh(fabric.PolicySet{Prepend: 1}, c.w, c.weight); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s of %d: %+v, want %+v", c.w, c.weight, got, c.want)
 		}
 	}
 }

@@ -12,6 +12,7 @@ type Anycast struct {
 	Description string         `json:"description,omitempty"`
 	Addresses   []netip.Prefix `json:"addresses"` // host prefixes
 	Check       Check          `json:"check"`
+	Weight      Weighting      `json:"weight,omitempty"`      // empty is WeightNone
 	MinHealthy  int            `json:"min_healthy,omitempty"` // failed checks withdraw no copy when fewer than so many would be left in the cluster; 0: they always do
 }
 
@@ -36,6 +37,9 @@ func (a *Anycast) Validate() error {
 	}
 	if a.MinHealthy < 0 || a.MinHealthy > 1000 {
 		return Invalidf("bad-value", "anycast service %q: min_healthy is %d, want 0 to 1000", a.Name, a.MinHealthy)
+	}
+	if err := a.Weight.validate(fmt.Sprintf("anycast service %q", a.Name)); err != nil {
+		return err
 	}
 	return a.Check.Default().validate(fmt.Sprintf("anycast service %q", a.Name))
 }

@@ -90,6 +90,7 @@ var InstanceKeys = KeyTable{
 	{"anycast", String, "", ScopeGlobal, "Comma-separated anycast services of which the instance is a copy"},
 	{"anycast.drain", Integer(0, 60000), "500", ScopeGlobal, "Milliseconds between the withdraw of an anycast copy and its stop, for what is under way"},
 	{"anycast.maintenance", Bool, "false", ScopeGlobal, "Withdraw the anycast services of which the instance is a copy, while it runs on"},
+	{"anycast.weight", Integer(1, MaxWeight), "1", ScopeGlobal, "How much traffic a copy is to have, compared with other copies; what peers are told of it is the service's weight"},
 	{"boot.autostart", Bool, "true", ScopeGlobal, "Start again what was running when the member went down"},
 	{"boot.host_shutdown_timeout", Integer(0, 3600), "10", ScopeGlobal, "Seconds the guest has to stop by itself before it is killed"},
 	{"environment.*", Text, "", ScopeGlobal, "Environment variable of the instance's init and of exec"},

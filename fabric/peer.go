@@ -155,6 +155,9 @@ func (p *Peer) checkPolicies(next *Snapshot) error {
 		if rule, what := policy.forImport(); rule > 0 {
 			return Invalidf("policy-direction", "BGP peer %q: import policy %q matches %s in rule %d, which routes of peers don't have", p.Name, p.Import, what, rule)
 		}
+		if i := slices.IndexFunc(policy.Rules, func(r PolicyRule) bool { return r.Set.LinkBandwidth != nil }); i >= 0 {
+			return Invalidf("policy-direction", "BGP peer %q: import policy %q sets link_bandwidth in rule %d, which is for our own announcements", p.Name, p.Import, i+1)
+		}
 	}
 	return nil
 }

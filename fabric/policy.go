@@ -61,13 +61,14 @@ type PolicySet struct {
 	RemoveCommunities []Community `json:"remove_communities,omitempty"`
 	LocalPref         *uint32     `json:"local_pref,omitempty"` // internal peers only are told (RFC 4271, 5.1.5)
 	MED               *uint32     `json:"med,omitempty"`
-	Prepend           int         `json:"prepend,omitempty"` // times that the AS number is put in front once more, 0-32
-	NextHop           netip.Addr  `json:"next_hop,omitzero"` // of the rule's family
+	LinkBandwidth     *uint32     `json:"link_bandwidth,omitempty"` // Mbit/s, 1 to MaxLinkBandwidth; of our own announcements
+	Prepend           int         `json:"prepend,omitempty"`        // times that the AS number is put in front once more, 0-32
+	NextHop           netip.Addr  `json:"next_hop,omitzero"`        // of the rule's family
 }
 
 // IsZero tells whether nothing is set.
 func (s PolicySet) IsZero() bool {
-	return len(s.AddCommunities) == 0 && len(s.RemoveCommunities) == 0 && s.LocalPref == nil && s.MED == nil && s.Prepend == 0 && !s.NextHop.IsValid()
+	return len(s.AddCommunities) == 0 && len(s.RemoveCommunities) == 0 && s.LocalPref == nil && s.MED == nil && s.LinkBandwidth == nil && s.Prepend == 0 && !s.NextHop.IsValid()
 }
 
 // IsZero tells whether every route matches.
@@ -123,6 +124,9 @@ const (
 	maxMatches = 1024 // values in one list of a rule
 	maxPrepend = 32
 )
+
+// MaxLinkBandwidth is the highest bandwidth in Mbit/s that routers understand: FRR has 32 bits for bytes per second.
+const MaxLinkBandwidth = 34359
 
 // Validate checks name and rules.
 func (p *Policy) Validate() error {
@@ -223,6 +227,9 @@ func (s PolicySet) validate(family string) error {
 	}
 	if s.Prepend < 0 || s.Prepend > maxPrepend {
 		return fmt.Errorf("prepend=%d is not in 0-%d", s.Prepend, maxPrepend)
+	}
+	if b := s.LinkBandwidth; b != nil && (*b < 1 || *b > MaxLinkBandwidth) {
+		return fmt.Errorf("link_bandwidth=%d is not in 1-%d", *b, MaxLinkBandwidth)
 	}
 	if !s.NextHop.IsValid() {
 		return nil

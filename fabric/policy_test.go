@@ -153,6 +153,12 @@ func TestPoliciesOfPeers(t *testing.T) {
 		{"policy that is not there", func(tx *fabric.Tx) error { return tx.Put(peer("", "nope")) }, "missing-reference"},
 		{"import policy for export", func(tx *fabric.Tx) error { return tx.Put(peer("", "in")) }, "policy-direction"},
 		{"export policy for import", func(tx *fabric.Tx) error { return tx.Put(peer("ix", "")) }, "policy-direction"},
+		{"link bandwidth for import", func(tx *fabric.Tx) error {
+			if err := tx.Put(policy("heavy", `[{"action":"accept","set":{"link_bandwidth":100}}]`)); err != nil {
+				return err
+			}
+			return tx.Put(peer("heavy", ""))
+		}, "policy-direction"},
 		{"own for import", func(tx *fabric.Tx) error { return tx.Put(peer("own", "")) }, "policy-direction"},
 		{"policy in use turned around", func(tx *fabric.Tx) error {
 			return tx.Put(policy("ix", `[{"match":{"as_path":"_1_"},"action":"accept"}]`))

@@ -89,6 +89,7 @@ type Announcement struct {
 	Withheld   []RoutePeer          `json:"withheld,omitempty"`   // the peers of its member that it does not go to, and why
 	Copies     []Copy               `json:"copies,omitempty"`     // who answers for it here: one healthy copy is enough; none means that it does not depend on any
 	Route      bool                 `json:"route,omitempty"`      // install a kernel route to the healthy copies
+	Weighted   map[string]Weighting `json:"weighted,omitempty"`   // by peer, of Peers: what it is told of the weight of the copies in use
 	Keep       int                  `json:"keep,omitempty"`       // that many copies answer although only their checks fail, or they flap: there are too few healthy ones elsewhere
 }
 
@@ -106,6 +107,7 @@ type Copy struct {
 	Dev      string     `json:"dev"`              // interface on the member that the kernel route goes out of
 	Via      netip.Addr `json:"via"`              // address of the NIC: gateway of the kernel route
 	Process  Process    `json:"process"`          // init of the instance: the copy is dead when it is
+	Weight   int        `json:"weight,omitempty"` // 1 to MaxWeight; 0 counts as 1
 	Check    *Check     `json:"check,omitempty"`  // made in the instance's network namespace against the prefix's address; nil: alive is healthy
 	Drain    string     `json:"drain,omitempty"`  // slug of why it answers no more although it lives: ReasonMaintenance or ReasonDraining
 	Linger   int        `json:"linger,omitempty"` // milliseconds for which the kernel route to a drained copy stays, for what is under way
@@ -161,6 +163,7 @@ type RouteState struct {
 	Message string           `json:"message,omitempty"` // for people
 	Peers   []RoutePeer      `json:"peers,omitempty"`   // when not Up: those that have not been told of the withdraw yet
 	Copies  []CopyState      `json:"copies,omitempty"`
+	Weight  int              `json:"weight,omitempty"` // sum of the weights of the copies in use, where peers are told of it
 }
 
 // RoutePeer tells whether a peer has been told of a prefix.
@@ -180,9 +183,10 @@ type CopyState struct {
 	Reason   string    `json:"reason,omitempty"` // slug, when not Healthy
 	Message  string    `json:"message,omitempty"`
 	Since    time.Time `json:"since"`
-	Until    time.Time `json:"until,omitzero"`  // ReasonDamped: when it is used again if it flaps no more
-	Check    string    `json:"check,omitempty"` // what came of its last checks, in words
-	Flaps    int       `json:"flaps,omitempty"` // times it became unhealthy, as far as they still count
+	Until    time.Time `json:"until,omitzero"`   // ReasonDamped: when it is used again if it flaps no more
+	Check    string    `json:"check,omitempty"`  // what came of its last checks, in words
+	Weight   int       `json:"weight,omitempty"` // see Copy.Weight
+	Flaps    int       `json:"flaps,omitempty"`  // times it became unhealthy, as far as they still count
 }
 
 // Reasons why a prefix is not announced: stable slugs that the API and the command line show.

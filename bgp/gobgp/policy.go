@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 
 	api "github.com/osrg/gobgp/v3/api"
+	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 
 	"netfabric/fabric"
 )
@@ -158,7 +160,19 @@ func exportActions(set fabric.PolicySet, asn uint32) *api.Actions {
 	if len(large) > 0 {
 		actions.LargeCommunity = &api.CommunityAction{Type: api.CommunityAction_REPLACE, Communities: large}
 	}
+	if set.LinkBandwidth != nil {
+		actions.ExtCommunity = &api.CommunityAction{Type: api.CommunityAction_REPLACE, Communities: []string{linkBandwidth(asn, *set.LinkBandwidth)}}
+	}
 	return actions
+}
+
+// linkBandwidth is the extended community of draft-ietf-idr-link-bandwidth, which has the bandwidth in bytes per second and room for an AS
+// number of two bytes.
+func linkBandwidth(asn, mbit uint32) string {
+	if asn > math.MaxUint16 {
+		asn = bgp.AS_TRANS
+	}
+	return fmt.Sprintf("lb:%d:%d", asn, mbit*1_000_000/8)
 }
 
 // attributeActions are those that are the same in both directions.

@@ -36,6 +36,7 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
   fabricctl anycast create web 203.0.113.80 --check http:80/health --interval 500ms --fall 3
   fabricctl anycast create shop 203.0.113.81 --check https:443/health --expect-status 200-204 --expect-body ok
   fabricctl anycast create ns 203.0.113.54 --check dns:53/www.example.com --record AAAA --expect-answer 2001:db8::80
+  fabricctl anycast create cdn 203.0.113.82 --weight link-bandwidth
   fabricctl config set dns1 anycast=dns`,
 	}
 	preset := fabric.Check{}.Default()
@@ -55,14 +56,16 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
 	rise := flags.Int("rise", 0, fmt.Sprintf("`SUCCESSES` in a row that make a copy healthy (default %d)", preset.Rise))
 	fall := flags.Int("fall", 0, fmt.Sprintf("`FAILURES` in a row that make a copy unhealthy (default %d)", preset.Fall))
 	minHealthy := flags.Int("min-healthy", 0, "`COPIES` that stay announced even if their checks fail, when fewer would be healthy in the whole cluster (default 0)")
+	weight := flags.String("weight", string(fabric.WeightNone), "What routers are told of the copies' weights (anycast.weight): none, med, local-pref or link-bandwidth `AS`")
 	description := flags.String("description", "", "`TEXT` that describes it")
 	// The only error is that there is no such flag.
 	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"process", "tcp:", "http:", "https:", "dns:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	_ = cmd.RegisterFlagCompletionFunc("weight", cobra.FixedCompletions([]string{"none", "med", "local-pref", "link-bandwidth"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("record", cobra.FixedCompletions(fabric.CheckRecords, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("expect-rcode", cobra.FixedCompletions(fabric.CheckRcodes, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		post := api.AnycastsPost{Name: args[0]}
-		post.Description, post.MinHealthy = *description, *minHealthy
+		post.Description, post.MinHealthy, post.Weight = *description, *minHealthy, fabric.Weighting(*weight)
 		for _, arg := range args[1:] {
 			p, err := fabric.ParsePrefix(arg)
 			if err != nil {

@@ -261,7 +261,7 @@ func TestTranscript(t *testing.T) {
 		{"image alias create stable alpine", ""},
 		{"image alias list -f csv", "alpine,FP,CONTAINER,\nstable,FP,CONTAINER,\n"},
 		{"image export alpine out.tar", "Image written to out.tar\n"},
-		{"anycast create dns 203.0.113.53 2001:db8:53::53/128 --check tcp:53 --interval 500ms", "Anycast service dns created\n"},
+		{"anycast create dns 203.0.113.53 2001:db8:53::53/128 --check tcp:53 --interval 500ms --weight link-bandwidth", "Anycast service dns created\n"},
 		{"bgp peer add tor1 192.0.2.254 65010 --export own --members n1 --hold-time 3", "BGP peer tor1 added\n"},
 		{"bgp peer list -f csv", "tor1,192.0.2.254,65010,n1,own,,NO,0 of 1,\n"},
 		{"bgp policy create ix --description exchange", "BGP policy ix created\n"},

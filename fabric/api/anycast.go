@@ -16,7 +16,9 @@ type AnycastPut struct {
 	Description string         `json:"description"`
 	Addresses   []netip.Prefix `json:"addresses"` // host prefixes
 	Check       AnycastCheck   `json:"check"`
-	MinHealthy  int            `json:"min_healthy"` // failed checks withdraw no copy when fewer than so many would be left; 0: they always do
+	// Weight is what routers are told of the weights of the copies on a member (anycast.weight): "none", "med", "local-pref" or "link-bandwidth".
+	Weight     fabric.Weighting `json:"weight"`
+	MinHealthy int              `json:"min_healthy"` // failed checks withdraw no copy when fewer than so many would be left; 0: they always do
 }
 
 // AnycastCheck is how a copy of a service is seen to be healthy. Zeros are defaults. The fields are those of fabric.Check, which says what they mean.
@@ -75,6 +77,7 @@ type AnycastAddress struct {
 	DampedUntil *time.Time   `json:"damped_until"`       // when it is used again if it flaps no more; null: it is not damped
 	Drain       string       `json:"drain,omitempty"`    // slug, when it is not to be used although it lives
 	Kept        bool         `json:"kept,omitempty"`     // used although it is not healthy: too few others are
+	Weight      int          `json:"weight"`             // of its traffic, compared with other copies
 	Since       time.Time    `json:"since"`              // when it became healthy, or the reason why not last changed
 	Announced   []string     `json:"announced"`          // peers that have been told of the address by the member
 	NotTold     string       `json:"not_told,omitempty"` // why no peer has
@@ -167,7 +170,7 @@ func (s *Server) copies(r *request, a *fabric.Anycast) []AnycastCopy {
 func anycastAddress(route fabric.RouteState, state fabric.CopyState) AnycastAddress {
 	shown := AnycastAddress{
 		Address: route.Prefix, Device: state.Device, Used: state.Healthy || state.Kept, Process: "alive", Link: "up", Check: cmp.Or(state.Check, "none"),
-		Flaps: state.Flaps, Kept: state.Kept, Since: state.Since, Announced: []string{},
+		Flaps: state.Flaps, Kept: state.Kept, Weight: max(1, state.Weight), Since: state.Since, Announced: []string{},
 	}
 	switch state.Reason {
 	case fabric.ReasonProcessDead:
@@ -191,10 +194,11 @@ func anycastAddress(route fabric.RouteState, state fabric.CopyState) AnycastAddr
 }
 
 func anycastPut(a *fabric.Anycast) AnycastPut {
-	return AnycastPut{MinHealthy: a.MinHealthy, Description: a.Description, Addresses: append([]netip.Prefix{}, a.Addresses...), Check: AnycastCheck(a.Check.Default())}
+	return AnycastPut{MinHealthy: a.MinHealthy, Weight: cmp.Or(a.Weight, fabric.WeightNone), Description: a.Description, Addresses: append([]netip.Prefix{}, a.Addresses...), Check: AnycastCheck(a.Check.Default())}
 }
 
 func (put AnycastPut) apply(a *fabric.Anycast) {
+	a.Weight = put.Weight
 	a.Description, a.Addresses, a.Check, a.MinHealthy = put.Description, put.Addresses, fabric.Check(put.Check).Default(), put.MinHealthy
 }
 

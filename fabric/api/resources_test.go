@@ -433,8 +433,8 @@ func TestPeersAndRoutes(t *testing.T) {
 	a, etag, err := c.GetAnycast(t.Context(), "dns")
 	must(t, err)
 	if want := []AnycastCopy{{Instance: "d1", Member: "n1", Healthy: true, Addresses: []AnycastAddress{{
-		Address: routes[0].Prefix, Device: "eth0", Used: true, Process: "alive", Link: "up", Check: "none", Announced: []string{"tor1"},
-	}}}}; !reflect.DeepEqual(a.Copies, want) || a.Check.Interval != 1000 {
+		Address: routes[0].Prefix, Device: "eth0", Used: true, Process: "alive", Link: "up", Check: "none", Weight: 1, Announced: []string{"tor1"},
+	}}}}; !reflect.DeepEqual(a.Copies, want) || a.Weight != fabric.WeightNone || a.Check.Interval != 1000 {
 		t.Fatalf("got %+v", a)
 	}
 	a.Check.Port = 5353

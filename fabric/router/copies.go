@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"netfabric/bgp"
 	"netfabric/bgp/gobgp"
 	"netfabric/fabric"
 )
@@ -189,27 +190,54 @@ func wantedRoutes(r fabric.Routing, trackers map[copyKey]*tracker) map[netip.Pre
 		}
 		var hops []hop
 		for _, t := range used(a, trackers) {
-			hops = append(hops, hop{t.copy.Via, t.copy.Dev})
+			hops = append(hops, hopTo(t.copy))
 		}
 		if len(hops) == 0 {
 			for _, c := range a.Copies {
 				if trackers[keyOf(a.Prefix, c)].carries() {
-					hops = append(hops, hop{c.Via, c.Dev})
+					hops = append(hops, hopTo(c))
 				}
 			}
 		}
 		if len(hops) > 0 {
 			slices.SortFunc(hops, compareHops)
-			want[a.Prefix] = slices.Compact(hops)
+			if hops = slices.Compact(hops); len(hops) == 1 {
+				hops[0].Weight = 1
+			}
+			want[a.Prefix] = hops
 		}
 	}
 	return want
 }
 
+func hopTo(c fabric.Copy) hop { return hop{c.Via, c.Dev, max(1, c.Weight)} }
+
+// weightOf is the sum of the weights of the copies that traffic is led to.
+func weightOf(a fabric.Announcement, trackers map[copyKey]*tracker) (sum int) {
+	for _, t := range used(a, trackers) {
+		sum += max(1, t.copy.Weight)
+	}
+	return sum
+}
+
+// weighed are, by peer, the attributes of an announcement with what is told of its weight.
+func weighed(a fabric.Announcement, trackers map[copyKey]*tracker) map[string]fabric.PolicySet {
+	if len(a.Weighted) == 0 {
+		return a.Attributes
+	}
+	all, weight := map[string]fabric.PolicySet{}, weightOf(a, trackers)
+	for _, peer := range a.Peers {
+		if set := bgp.Weigh(a.Attributes[peer], a.Weighted[peer], weight); !set.IsZero() {
+			all[peer] = set
+		}
+	}
+	return all
+}
+
 // routeStates tells of every announcement what has become of it, and why.
-func routeStates(r fabric.Routing, phase fabric.DrainPhase, trackers map[copyKey]*tracker, failed map[netip.Prefix]error, bgp gobgp.State) []fabric.RouteState {
+func routeStates(r fabric.Routing, phase fabric.DrainPhase, trackers map[copyKey]*tracker, failed map[netip.Prefix]error, speaker gobgp.State) []fabric.RouteState {
 	sessions := map[string]fabric.PeerState{}
-	for _, p := range bgp.Peers {
+	for _, p := range speaker.Peers {
 		sessions[p.Name] = p
 	}
 	states := make([]fabric.RouteState, 0, len(r.Announcements))
@@ -225,13 +253,16 @@ func routeStates(r fabric.Routing, phase fabric.DrainPhase, trackers map[copyKey
 		if err := failed[a.Prefix]; err != nil {
 			s.Reason, s.Message = fabric.ReasonRouteFailed, err.Error()
 		} else if phase == fabric.DrainDrained {
-			s.Reason, s.Message, s.Peers = fabric.ReasonDrained, "the member is drained (bgp.drained)", untold(a, bgp.Out)
+			s.Reason, s.Message, s.Peers = fabric.ReasonDrained, "the member is drained (bgp.drained)", untold(a, speaker.Out)
 		} else if answered(a, trackers) {
 			s.Up = true
-			tell(&s, r, a, sessions, bgp.Out)
+			if len(a.Weighted) > 0 {
+				s.Weight = weightOf(a, trackers)
+			}
+			tell(&s, r, a, sessions, speaker.Out)
 		} else {
 			s.Reason, s.Message = whyNot(s.Copies)
-			s.Peers = untold(a, bgp.Out)
+			s.Peers = untold(a, speaker.Out)
 		}
 		states = append(states, s)
 	}
@@ -298,7 +329,7 @@ func whyNot(copies []fabric.CopyState) (reason, message string) {
 func (t *tracker) public() fabric.CopyState {
 	s := fabric.CopyState{
 		Instance: t.copy.Instance, Device: t.copy.Device, Healthy: t.healthy(), Reason: t.reason, Message: t.message, Since: t.since,
-		Until: t.until.UTC().Truncate(time.Second), Flaps: t.damping.flaps,
+		Until: t.until.UTC().Truncate(time.Second), Flaps: t.damping.flaps, Weight: t.copy.Weight,
 	}
 	if t.health != nil {
 		s.Check = t.health.Words()

@@ -23,8 +23,9 @@ const metric = 64
 
 // hop is one next hop of a kernel route.
 type hop struct {
-	Via netip.Addr
-	Dev string
+	Via    netip.Addr
+	Dev    string
+	Weight int // its share of the traffic, 1-256; 1 where it is the only one
 }
 
 func compareHops(a, b hop) int { return cmp.Or(a.Via.Compare(b.Via), cmp.Compare(a.Dev, b.Dev)) }
@@ -57,11 +58,11 @@ func (k *kernel) load() error {
 
 func (k *kernel) hopsOf(r netlink.Route) []hop {
 	if len(r.MultiPath) == 0 {
-		return []hop{{address(r.Gw), k.links.name(r.LinkIndex)}}
+		return []hop{{address(r.Gw), k.links.name(r.LinkIndex), 1}}
 	}
 	var hops []hop
 	for _, n := range r.MultiPath {
-		hops = append(hops, hop{address(n.Gw), k.links.name(n.LinkIndex)})
+		hops = append(hops, hop{address(n.Gw), k.links.name(n.LinkIndex), n.Hops + 1})
 	}
 	return hops
 }
@@ -93,7 +94,7 @@ func (k *kernel) install(p netip.Prefix, hops []hop, ours bool) error {
 			return fmt.Errorf("route %s via %s: interface %s does not exist", p, h.Via, h.Dev)
 		}
 		// On-link: that the address is behind the interface is known from the database, whatever addresses the interface has.
-		r.MultiPath = append(r.MultiPath, &netlink.NexthopInfo{LinkIndex: l.index, Gw: h.Via.AsSlice(), Flags: int(netlink.FLAG_ONLINK)})
+		r.MultiPath = append(r.MultiPath, &netlink.NexthopInfo{LinkIndex: l.index, Hops: h.Weight - 1, Gw: h.Via.AsSlice(), Flags: int(netlink.FLAG_ONLINK)})
 	}
 	if len(r.MultiPath) == 1 {
 		n := r.MultiPath[0]

@@ -45,14 +45,14 @@ func (l *leave) Set(want *fabric.MemberDrain, announced bool, now time.Time) {
 	l.grace = time.Duration(want.Grace) * time.Millisecond
 }
 
-// attributes are, by peer, what is told of an announcement beyond its prefix: while the member shuts down, that it does.
-func (l *leave) attributes(a fabric.Announcement) map[string]fabric.PolicySet {
+// attributes are, by peer, what is told of an announcement beyond its prefix: while the member shuts down, also that it does.
+func (l *leave) attributes(peers []string, told map[string]fabric.PolicySet) map[string]fabric.PolicySet {
 	if l.phase != fabric.DrainShutting {
-		return a.Attributes
+		return told
 	}
 	all := map[string]fabric.PolicySet{}
-	for _, peer := range a.Peers {
-		set := a.Attributes[peer]
+	for _, peer := range peers {
+		set := told[peer]
 		set.AddCommunities = append(slices.Clone(set.AddCommunities), fabric.GracefulShutdown)
 		all[peer] = set
 	}

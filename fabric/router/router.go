@@ -452,7 +452,7 @@ func (w *Worker) settle(now time.Time) {
 	var paths []gobgp.Path
 	for _, a := range w.routing.Announcements {
 		if w.leave.phase != fabric.DrainDrained && w.failed[a.Prefix] == nil && answered(a, w.trackers) {
-			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers, Attributes: w.leave.attributes(a)})
+			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers, Attributes: w.leave.attributes(a.Peers, weighed(a, w.trackers))})
 		}
 	}
 	w.bfd.Apply(w.routing.Peers, w.begun)
