@@ -245,16 +245,22 @@ const (
 	firstPriority = 200
 	priorityStep  = 10 // at most
 	movedPriority = 240
+	// drainedPriority is that of drained members alone: they serve where nobody else does.
+	drainedPriority = 1
 )
 
 // Ranking is the members with their priorities, the best first: those given, for the others by the order of the gateway's members or by name,
-// and before all the member that it was moved to.
+// and before all the member that it was moved to. Drained members come last.
 func (g *Gateway) Ranking(s *Snapshot) []Ranked {
 	members := g.Members
 	if len(members) == 0 {
 		for _, m := range s.Members() {
 			members = append(members, m.Name)
 		}
+	}
+	preferred, drained := g.Preferred, slices.ContainsFunc(members, s.Drained)
+	if !slices.Contains(members, preferred) || s.Drained(preferred) {
+		preferred = ""
 	}
 	step := max(1, min(priorityStep, (firstPriority-1)/max(1, len(members))))
 	var all []Ranked
@@ -264,14 +270,20 @@ func (g *Gateway) Ranking(s *Snapshot) []Ranked {
 		if !given {
 			p = max(1, firstPriority-step*i)
 		}
-		if slices.Contains(members, g.Preferred) && m != g.Preferred {
+		switch {
+		case s.Drained(m):
+			p = drainedPriority
+		case drained:
+			p = max(p, drainedPriority+1)
+		}
+		if preferred != "" && m != preferred {
 			p = min(p, MaxPriority-1) // the best priority is the preferred member's alone
 			best = max(best, p+1)
 		}
 		all = append(all, Ranked{m, p})
 	}
 	for i := range all {
-		if all[i].Member == g.Preferred {
+		if all[i].Member == preferred {
 			all[i].Priority = best
 		}
 	}

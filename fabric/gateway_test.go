@@ -74,19 +74,26 @@ func TestParseTrack(t *testing.T) {
 }
 
 func TestGatewayRanking(t *testing.T) {
-	s := snapshotWith(t, &Member{Header: Header{Name: "n3"}}, &Member{Header: Header{Name: "n1"}}, &Member{Header: Header{Name: "n2"}})
+	s := snapshotWith(t, &Member{Header: Header{Name: "n3"}}, &Member{Header: Header{Name: "n1"}}, &Member{Header: Header{Name: "n2"}},
+		&Member{Header: Header{Name: "d"}, Config: Config{"bgp.drained": "true"}})
 	for name, c := range map[string]struct {
 		change func(*Gateway)
 		want   []Ranked
 	}{
-		"by name":                {func(*Gateway) {}, []Ranked{{"n1", 200}, {"n2", 190}, {"n3", 180}}},
-		"by order":               {func(g *Gateway) { g.Members = []string{"n3", "n1"} }, []Ranked{{"n3", 200}, {"n1", 190}}},
-		"given":                  {func(g *Gateway) { g.Priorities = map[string]int{"n3": 254} }, []Ranked{{"n3", 254}, {"n1", 200}, {"n2", 190}}},
-		"moved":                  {func(g *Gateway) { g.Preferred = "n2" }, []Ranked{{"n2", 240}, {"n1", 200}, {"n3", 180}}},
-		"moved to one that left": {func(g *Gateway) { g.Preferred = "n9" }, []Ranked{{"n1", 200}, {"n2", 190}, {"n3", 180}}},
-		"moved from the highest": {func(g *Gateway) { g.Preferred, g.Priorities = "n2", map[string]int{"n1": 254} }, []Ranked{{"n2", 254}, {"n1", 253}, {"n3", 180}}},
+		"drained": {func(g *Gateway) { g.Members = []string{"d", "n1"} }, []Ranked{{"n1", 190}, {"d", 1}}},
+		"drained, and one given the last place": {func(g *Gateway) { g.Members, g.Priorities = []string{"n1", "d"}, map[string]int{"n1": 1, "d": 254} },
+			[]Ranked{{"n1", 2}, {"d", 1}}},
+		"moved to a drained one":     {func(g *Gateway) { g.Members, g.Preferred = []string{"n1", "n2", "d"}, "d" }, []Ranked{{"n1", 200}, {"n2", 190}, {"d", 1}}},
+		"moved beside a drained one": {func(g *Gateway) { g.Members, g.Preferred = []string{"n1", "n2", "d"}, "n2" }, []Ranked{{"n2", 240}, {"n1", 200}, {"d", 1}}},
+		"by name":                    {func(g *Gateway) { g.Members = nil }, []Ranked{{"n1", 190}, {"n2", 180}, {"n3", 170}, {"d", 1}}},
+		"by order":                   {func(g *Gateway) { g.Members = []string{"n3", "n1"} }, []Ranked{{"n3", 200}, {"n1", 190}}},
+		"given":                      {func(g *Gateway) { g.Priorities = map[string]int{"n3": 254} }, []Ranked{{"n3", 254}, {"n1", 200}, {"n2", 190}}},
+		"moved":                      {func(g *Gateway) { g.Preferred = "n2" }, []Ranked{{"n2", 240}, {"n1", 200}, {"n3", 180}}},
+		"moved to one that left":     {func(g *Gateway) { g.Preferred = "n9" }, []Ranked{{"n1", 200}, {"n2", 190}, {"n3", 180}}},
+		"moved from the highest":     {func(g *Gateway) { g.Preferred, g.Priorities = "n2", map[string]int{"n1": 254} }, []Ranked{{"n2", 254}, {"n1", 253}, {"n3", 180}}},
 	} {
 		g := testGateway("gw", 1)
+		g.Members = []string{"n1", "n2", "n3"}
 		c.change(g)
 		if got := g.Ranking(s); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)

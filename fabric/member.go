@@ -28,7 +28,7 @@ var MemberKeys = KeyTable{
 	{"bgp.asn", ASN, "", ScopeMember, "AS number of this member, in place of the cluster's core.bgp_asn"},
 	{"core.bgp_routerid", Addr4, "", ScopeMember, "BGP identifier; by default the member's IPv4 address, or one made from its name"},
 	{"core.bgp_address", Or(String, "none"), "none", ScopeMember, "Address (and optional port) on which to accept BGP sessions; none only dials"},
-	{"bgp.drained", Bool, "false", ScopeMember, "Have peers prefer other members (GRACEFUL_SHUTDOWN, RFC 8326), then announce nothing; fabricctl bgp drain sets it"},
+	{"bgp.drained", Bool, "false", ScopeMember, "Have peers prefer other members (GRACEFUL_SHUTDOWN, RFC 8326), then announce nothing, and hand over gateways; fabricctl bgp drain sets it"},
 	{"bgp.drain_grace", Integer(0, 3600), "2", ScopeMember, "Seconds between that peers have been told of the graceful shutdown and the withdraw"},
 	{"scheduler.instance", OneOf("all", "manual"), "all", ScopeMember, "Whether instances are placed here without being told to (manual: only with a target)"},
 	{"user.*", Text, "", ScopeMember, "Free for your own use"},
@@ -41,6 +41,12 @@ func (m *Member) Drain() *MemberDrain {
 	}
 	seconds, _ := strconv.Atoi(MemberKeys.Get(m.Config, "bgp.drain_grace"))
 	return &MemberDrain{Grace: 1000 * seconds}
+}
+
+// Drained tells whether a member is to be led around: it announces nothing by BGP, and gateways are with it only while nobody else is there.
+func (s *Snapshot) Drained(member string) bool {
+	m, ok := s.Member(member)
+	return ok && m.Drain() != nil
 }
 
 // Kind is KindMember.

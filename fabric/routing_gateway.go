@@ -16,6 +16,7 @@ type RoutingGateway struct {
 	NoPreempt    bool               `json:"no_preempt,omitempty"`
 	PreemptDelay int                `json:"preempt_delay,omitempty"` // milliseconds
 	Tracks       []Track            `json:"tracks,omitempty"`
+	Drained      bool               `json:"drained,omitempty"`    // the member is: it is Active only while no other is there
 	Successors   []GatewaySuccessor `json:"successors,omitempty"` // the other members, the best first
 
 	Checksum GatewayChecksum `json:"checksum,omitempty"`
@@ -28,6 +29,7 @@ type RoutingGateway struct {
 type GatewaySuccessor struct {
 	Member    string       `json:"member"`
 	Addresses []netip.Addr `json:"addresses"` // at most one per family
+	Drained   bool         `json:"drained,omitempty"`
 }
 
 // Words for VirtualRouterState.State, of RFC 9568, 6.4.
@@ -41,6 +43,7 @@ const (
 type GatewayState struct {
 	Gateway  string               `json:"gateway"`
 	Priority int                  `json:"priority"`          // in force: 0 may not be Active
+	Drained  bool                 `json:"drained,omitempty"` // the member is: it is Active only while no other is there
 	Tracks   []TrackState         `json:"tracks,omitempty"`  // as configured
 	Routers  []VirtualRouterState `json:"routers,omitempty"` // one per family; none while the gateway is not set up
 	Foreign  []uint8              `json:"foreign,omitempty"` // VRIDs of others that are heard on the interface

@@ -363,3 +363,49 @@ func TestForeign(t *testing.T) {
 		t.Errorf("the router with version 2 is said to be %s", got)
 	}
 }
+
+// TestDrained empties a router without loss, has it serve where it is alone, and takes the gateway off it for good.
+func TestDrained(t *testing.T) {
+	l := newLink(t, 2)
+	gateway := func(priority uint8, successor string) Gateway {
+		g := testGateway(priority, 100*time.Millisecond)
+		g.NoPreempt, g.Successors = true, addrs(map[string]string{"r1": "192.0.2.2", "r2": "192.0.2.3"}[successor], l.linkLocal(successor))
+		return g
+	}
+	r1, r2 := l.driver("r1"), l.driver("r2")
+	r1.set(gateway(200, "r2"))
+	r1.waitFor(IPv4, Active)
+	r1.waitFor(IPv6, Active)
+	r2.set(gateway(100, "r1"))
+	wait(t, 5*time.Second, "adverts", func() bool { return r2.router(IPv4).In > 1 && r2.router(IPv6).In > 1 })
+	p4, p6 := l.probe(service4), l.probe(service6)
+	settled := func(active, backup *driver) {
+		t.Helper()
+		for _, f := range []Family{IPv4, IPv6} {
+			active.waitFor(f, Active)
+			wait(t, 5*time.Second, "only one Active", func() bool { return backup.router(f).State != Active })
+		}
+		wait(t, 5*time.Second, "interfaces down", func() bool { return !strings.Contains(l.in(backup.n, "ip -o link show up"), "-51-") })
+		now := time.Now()
+		p4.waitAnswered(t, now)
+		p6.waitAnswered(t, now)
+	}
+	drained := gateway(1, "r2")
+	drained.LastResort = true
+	r1.set(drained)
+	settled(r2, r1)
+	r2.set() // not wanted there any more: handed over to the drained one, which is all that is left
+	settled(r1, r2)
+	r2.set(gateway(100, "r1"))
+	settled(r2, r1) // asked, as it does not preempt
+	r1.set(gateway(200, "r2"))
+	if a := r2.order(order{Handover: "gw"}); a.Message != "" {
+		t.Fatal(a.Message)
+	}
+	settled(r1, r2)
+	for _, p := range []*probe{p4, p6} {
+		if sent, lost, gap := p.end(); lost != 0 {
+			t.Errorf("%d of %d lost, longest gap %s, the first at %s", lost, sent, gap, p.firstLost)
+		}
+	}
+}

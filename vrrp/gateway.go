@@ -29,6 +29,7 @@ type Gateway struct {
 	Unmet        bool           // with Unicast: there are other routers, but none is known. A family without peers does not start then
 	Successors   []netip.Addr   // own addresses of other members, best first, to be asked in a planned handover
 	Refresh      time.Duration  // announce the addresses again this often while Active; 0: never
+	LastResort   bool           // be Active only while no other router is there to take over
 }
 
 // Validate tells what is wrong with a gateway on its own, as a *fabric.Error of code fabric.CodeInvalid.
@@ -101,7 +102,7 @@ func (g Gateway) addresses(f Family) []netip.Prefix {
 func (g Gateway) config(f Family, primary netip.Addr) Config {
 	c := Config{
 		Priority: g.Priority, Interval: g.Interval, Preempt: !g.NoPreempt, PreemptDelay: g.PreemptDelay,
-		Primary: primary, Refresh: g.Refresh,
+		Primary: primary, Refresh: g.Refresh, LastResort: g.LastResort,
 	}
 	for _, p := range g.addresses(f) {
 		c.Addresses = append(c.Addresses, p.Addr())

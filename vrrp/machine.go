@@ -34,6 +34,7 @@ type Config struct {
 	Addresses    []netip.Addr  // of the virtual router; a change is announced
 	Successors   []netip.Addr  // Primary addresses of other members, best first, that can be asked to take over; may be empty
 	Refresh      time.Duration // announce the addresses again this often while Active; 0: never
+	LastResort   bool          // hand over to whoever is there, with preemption or without, and stay Active only where nobody is
 }
 
 // Constants of this implementation, not of the protocol.
@@ -43,6 +44,8 @@ const (
 	Linger = 250 * time.Millisecond
 	// offerStep is the time a successor has to answer before the next one is asked. It is a few round trips of a LAN.
 	offerStep = 10 * time.Millisecond
+	// lastResortStep is how often an Active that is the last resort asks its successors, where they do not preempt.
+	lastResortStep = time.Second
 	// assertStep bounds how often others can make an Active send out of turn.
 	assertStep = IntervalUnit
 )
@@ -87,7 +90,8 @@ type Machine struct {
 	announced  time.Time // start of the schedule announceAt
 	announceNo int       // entries of announceAt done
 	refresh    time.Time
-	conflict   *Heard // other router that also claims to be Active
+	conflict   *Heard    // other router that also claims to be Active
+	offerAgain time.Time // when a last resort asks its successors again
 }
 
 // Heard is the last advertisement heard from a router.
@@ -284,6 +288,7 @@ func (m *Machine) becomeActive(now time.Time, reason Reason) []Action {
 	entered := m.enter(now, Active, reason)
 	m.timer = now.Add(m.cfg.Interval)
 	m.asserted = now
+	m.setOfferAgain(now)
 	return append(append(out, m.announce(now)...), entered)
 }
 
@@ -301,7 +306,7 @@ func (m *Machine) enter(now time.Time, to State, reason Reason) Action {
 	t := Transition{From: m.state, To: to, Reason: reason}
 	m.state, m.since = to, now
 	m.offer, m.conflict = nil, nil
-	m.announced, m.announceNo, m.refresh, m.asserted = time.Time{}, 0, time.Time{}, time.Time{}
+	m.announced, m.announceNo, m.refresh, m.asserted, m.offerAgain = time.Time{}, 0, time.Time{}, time.Time{}, time.Time{}
 	if to != Backup {
 		m.yieldedTo = netip.Addr{}
 	}
@@ -317,7 +322,7 @@ func (m *Machine) Deadline() time.Time {
 	if m.state != Active {
 		return d
 	}
-	for _, t := range []time.Time{m.announceDue(), m.refresh, m.offerDue(), m.conflictEnd()} {
+	for _, t := range []time.Time{m.announceDue(), m.refresh, m.offerDue(), m.offerAgain, m.conflictEnd()} {
 		if !t.IsZero() && t.Before(d) {
 			d = t
 		}
@@ -374,6 +379,12 @@ func (m *Machine) Expire(now time.Time) []Action {
 	if due(m.offerDue()) {
 		if out = append(out, m.stepOffer(now)...); m.state != Active {
 			return out
+		}
+	}
+	if due(m.offerAgain) {
+		m.setOfferAgain(now)
+		if m.offer == nil {
+			out = append(out, m.startOffer(now, offer{ask: slices.Clone(m.cfg.Successors)})...)
 		}
 	}
 	if due(m.conflictEnd()) {
@@ -433,6 +444,7 @@ func (m *Machine) SetConfig(now time.Time, c Config) []Action {
 			m.refresh = now.Add(c.Refresh)
 		}
 	}
+	m.setOfferAgain(now)
 	switch {
 	case c.Priority == 0 && m.offer != nil && m.offer.leave:
 		return out
@@ -445,7 +457,10 @@ func (m *Machine) SetConfig(now time.Time, c Config) []Action {
 		out = append(out, SendAdvertisement{Priority: c.Priority})
 		m.timer = now.Add(c.Interval)
 	}
-	if c.Priority < old.Priority {
+	switch {
+	case c.LastResort && !old.LastResort:
+		out = append(out, m.startOffer(now, offer{ask: slices.Clone(c.Successors), farewell: true})...)
+	case c.Priority < old.Priority:
 		out = append(out, m.startOffer(now, offer{priority: c.Priority, ask: slices.Clone(c.Successors)})...)
 	}
 	return out
@@ -462,6 +477,14 @@ func (m *Machine) Handover(now time.Time, to netip.Addr) []Action {
 		return m.startOffer(now, offer{ask: []netip.Addr{to, to, to}})
 	}
 	return m.startOffer(now, offer{ask: slices.Clone(m.cfg.Successors), farewell: true})
+}
+
+// setOfferAgain has the successors of a last resort asked: those that preempt come by themselves, after their delay.
+func (m *Machine) setOfferAgain(now time.Time) {
+	m.offerAgain = time.Time{}
+	if m.cfg.LastResort && !m.cfg.Preempt && len(m.cfg.Successors) > 0 {
+		m.offerAgain = now.Add(lastResortStep)
+	}
 }
 
 func (m *Machine) startOffer(now time.Time, o offer) []Action {

@@ -363,3 +363,39 @@ func TestTranscript(t *testing.T) {
 		t.Fatalf("transcript differs from %s (go test -update writes it anew):\n%s", file, s.log.String())
 	}
 }
+
+// A drained Active leaves to whoever is there, also where nobody preempts, and serves where nobody is.
+func TestLastResort(t *testing.T) {
+	s := newSim(t)
+	s.quiet = true
+	drained := func(c *Config) { c.Priority, c.LastResort = 1, true }
+	base := func(c *Config) {
+		c.Preempt, c.PreemptDelay = false, time.Hour
+		c.Successors = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
+	}
+	a := s.add("a", func(c *Config) { base(c); c.Priority = 200; c.Successors = c.Successors[1:] })
+	b := s.add("b", func(c *Config) { base(c); c.Priority = 190; c.Successors = c.Successors[:1] })
+	s.do("a", a.Startup(s.now))
+	s.run(4 * time.Second)
+	s.do("b", b.Startup(s.now))
+	s.run(6 * time.Second)
+	drain := a.Config()
+	drained(&drain)
+	s.do("a", a.SetConfig(s.now, drain))
+	s.run(6*time.Second + 50*time.Millisecond)
+	s.expect("a backup startup", "a active no-active", "b backup startup", "b active offered", "a backup handed-over")
+	s.changes = nil
+	s.do("b", b.Shutdown(s.now))
+	s.run(12 * time.Second)
+	s.expect("b initialize shutdown", "a active farewell")
+	s.changes = nil
+	s.do("b", b.Startup(s.now)) // it does not preempt, and is asked
+	s.run(20 * time.Second)
+	s.expect("b backup startup", "b active offered", "a backup handed-over")
+	undrain := a.Config()
+	undrain.Priority, undrain.LastResort = 200, false
+	s.changes = nil
+	s.do("a", a.SetConfig(s.now, undrain))
+	s.run(30 * time.Second)
+	s.expect() // without preemption it stays where it is
+}

@@ -42,6 +42,7 @@ type Manager struct {
 	looked    bool // the interfaces of the first Set are known
 	changed   bool
 	stopping  bool
+	closing   bool // what is left goes at once
 	schedErr  error
 	hostError error // from what no router stands for
 }
@@ -232,7 +233,7 @@ func (m *Manager) Close(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	if err := m.ask(func(now time.Time) { m.set(nil, now) }); err != nil {
+	if err := m.ask(func(now time.Time) { m.closing = true; m.set(nil, now) }); err != nil {
 		return err
 	}
 	m.watch.close()
@@ -264,6 +265,7 @@ func (m *Manager) loop() {
 		for _, r := range m.routers {
 			r.expire(now)
 		}
+		m.dropRetired(now)
 		if m.changed {
 			m.changed = false
 			m.wake()
@@ -366,33 +368,58 @@ func (m *Manager) heardForeign(at socketKey, vrid uint8, p Packet, a Advertiseme
 	}
 }
 
-// set takes a new desired set: what comes is added before what goes is removed.
+// set takes a new desired set: what comes is added before what goes is removed. What goes while it is Active is handed over first.
 func (m *Manager) set(desired map[routerKey]Gateway, now time.Time) {
 	m.desired = desired
 	m.received = true
-	var names []string
-	for k := range desired {
-		if !slices.Contains(names, k.Interface) {
-			names = append(names, k.Interface)
-		}
-	}
 	for k, g := range desired {
 		if r := m.routers[k]; r != nil {
+			r.retiring = false
 			r.configure(g, m.parents[k.Interface], now)
 		} else if p, known := m.parents[k.Interface]; known {
 			m.addRouter(k, g, p, now)
 		}
 	}
 	for k, r := range m.routers {
-		if _, wanted := desired[k]; !wanted {
-			r.do(r.machine.Shutdown(now), now)
-			r.endHandover(HandoverEnded{})
-			delete(m.routers, k)
-			m.host.set(k, nil)
+		if _, wanted := desired[k]; !wanted && !r.retiring {
+			r.retire(m.closing, now)
 		}
 	}
 	m.changed = true
-	m.watch.look(names) // and setParents does the rest
+	if !m.dropRetired(now) {
+		m.look()
+	}
+}
+
+// look has the watcher look at the interfaces with routers; setParents does the rest.
+func (m *Manager) look() {
+	var names []string
+	for k := range m.desired {
+		names = append(names, k.Interface)
+	}
+	for k := range m.routers {
+		names = append(names, k.Interface)
+	}
+	slices.Sort(names)
+	m.watch.look(slices.Compact(names))
+}
+
+// dropRetired removes what is no longer wanted and has been handed over. It tells whether there was anything.
+func (m *Manager) dropRetired(now time.Time) (dropped bool) {
+	for k, r := range m.routers {
+		if state, _ := r.machine.State(); !r.retiring || !m.closing && (state == Active || !r.linger.IsZero()) {
+			continue
+		}
+		r.do(r.machine.Shutdown(now), now)
+		r.endHandover(HandoverEnded{})
+		delete(m.routers, k)
+		m.host.set(k, nil)
+		dropped, m.changed = true, true
+	}
+	if dropped {
+		m.look()
+	}
+	return dropped
 }
 
 func (m *Manager) addRouter(k routerKey, g Gateway, p parent, now time.Time) {
@@ -453,10 +480,16 @@ func (m *Manager) setParents(found map[string]parent, now time.Time) {
 // openSockets has one socket for each interface and family with a gateway.
 func (m *Manager) openSockets() {
 	need := map[socketKey]string{}
-	for k := range m.desired {
+	want := func(k routerKey) {
 		if p := m.parents[k.Interface]; p.Index != 0 {
 			need[socketKey{p.Index, k.Family}] = k.Interface
 		}
+	}
+	for k := range m.desired {
+		want(k)
+	}
+	for k := range m.routers { // also one that is being handed over for good: the successor's advertisement is to be heard
+		want(k)
 	}
 	for key, name := range need {
 		if s := m.sockets[key]; s != nil && s.socket != nil {

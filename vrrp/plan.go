@@ -20,12 +20,13 @@ func Plan(v fabric.View) []fabric.RoutingGateway {
 		planned := fabric.RoutingGateway{
 			Name: g.Name, Interface: g.Interface, VRID: g.VRID, Addresses: g.Addresses, Interval: g.Interval,
 			NoPreempt: g.NoPreempt, PreemptDelay: g.PreemptDelay, Tracks: g.Tracks, Checksum: g.Checksum, Unicast: g.Unicast, Peers: g.Peers,
+			Drained: v.Desired.Drained(v.Member),
 		}
 		for _, r := range g.Ranking(v.Desired) {
 			if r.Member == v.Member {
 				planned.Priority = r.Priority
 			} else if own := ownAddresses(v, g, r.Member); len(own) > 0 {
-				planned.Successors = append(planned.Successors, fabric.GatewaySuccessor{Member: r.Member, Addresses: own})
+				planned.Successors = append(planned.Successors, fabric.GatewaySuccessor{Member: r.Member, Addresses: own, Drained: v.Desired.Drained(r.Member)})
 			}
 		}
 		planned.Unmet = g.Unicast && len(planned.Successors) == 0 && len(g.Peers) == 0 && len(g.Ranking(v.Desired)) > 1
@@ -65,20 +66,26 @@ func Configured(g fabric.RoutingGateway, priority int) Gateway {
 	c := Gateway{
 		Name: g.Name, Interface: g.Interface, VRID: g.VRID, Addresses: g.Addresses, Priority: uint8(priority), Interval: time.Duration(g.Interval) * time.Millisecond,
 		NoPreempt: g.NoPreempt, PreemptDelay: time.Duration(g.PreemptDelay) * time.Millisecond, Refresh: DefaultRefresh,
+		LastResort: g.Drained,
 	}
 	c.Checksum, c.Unicast = Checksum(g.Checksum), g.Unicast
 	for _, s := range g.Successors {
-		c.Successors = append(c.Successors, s.Addresses...)
+		if !g.Drained || !s.Drained { // nothing is won by a move between two drained members
+			c.Successors = append(c.Successors, s.Addresses...)
+		}
+		if g.Unicast {
+			c.Peers = append(c.Peers, s.Addresses...)
+		}
 	}
 	if g.Unicast {
-		c.Peers, c.Unmet = append(slices.Clone(c.Successors), g.Peers...), g.Unmet
+		c.Peers, c.Unmet = append(c.Peers, g.Peers...), g.Unmet
 	}
 	return c
 }
 
 // Reported is the state of a planned gateway as members tell each other.
 func (s ManagerState) Reported(g fabric.RoutingGateway) fabric.GatewayState {
-	state := fabric.GatewayState{Gateway: g.Name, RealTime: s.RealTimeError, Others: g.Successors}
+	state := fabric.GatewayState{Gateway: g.Name, Drained: g.Drained, RealTime: s.RealTimeError, Others: g.Successors}
 	for _, r := range s.Routers {
 		if r.Gateway != g.Name {
 			continue

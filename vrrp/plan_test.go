@@ -9,15 +9,15 @@ import (
 	"netfabric/fabric"
 )
 
-func TestPlan(t *testing.T) {
-	g := &fabric.Gateway{
-		Header: fabric.Header{Name: "gw"}, Interface: "eth1", VRID: 7, Interval: 100, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")},
-		Tracks: []fabric.Track{{Type: fabric.TrackBGP}}, Preferred: "n3",
-	}
-	other := &fabric.Gateway{Header: fabric.Header{Name: "other"}, Interface: "eth1", VRID: 8, Interval: 100, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")},
-		Members: []string{"n2"}}
+func planOf(t *testing.T, member string, reports *fabric.Reports, objects ...fabric.Object) []fabric.RoutingGateway {
+	t.Helper()
+	return Plan(fabric.View{Member: member, Desired: snapshotOf(t, objects...), Reports: reports})
+}
+
+func snapshotOf(t *testing.T, objects ...fabric.Object) *fabric.Snapshot {
+	t.Helper()
 	var rows []fabric.Row
-	for _, o := range []fabric.Object{g, other, &fabric.Member{Header: fabric.Header{Name: "n1"}}, &fabric.Member{Header: fabric.Header{Name: "n2"}}, &fabric.Member{Header: fabric.Header{Name: "n3"}}} {
+	for _, o := range objects {
 		row, err := fabric.Encode(o)
 		if err != nil {
 			t.Fatal(err)
@@ -28,13 +28,24 @@ func TestPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return snap
+}
+
+func TestPlan(t *testing.T) {
+	g := &fabric.Gateway{
+		Header: fabric.Header{Name: "gw"}, Interface: "eth1", VRID: 7, Interval: 100, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")},
+		Tracks: []fabric.Track{{Type: fabric.TrackBGP}}, Preferred: "n3",
+	}
+	other := &fabric.Gateway{Header: fabric.Header{Name: "other"}, Interface: "eth1", VRID: 8, Interval: 100, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.2/24")},
+		Members: []string{"n2"}}
+	objects := []fabric.Object{g, other, &fabric.Member{Header: fabric.Header{Name: "n1"}}, &fabric.Member{Header: fabric.Header{Name: "n2"}}, &fabric.Member{Header: fabric.Header{Name: "n3"}}}
 	own := netip.MustParseAddr("192.0.2.13")
 	reports := fabric.EmptyReports().With(1, []fabric.Condition{
 		fabric.Condition{Object: fabric.KeyOf(g), Member: "n3", Type: fabric.ConditionGateway}.WithData(
 			fabric.GatewayState{Gateway: "gw", Routers: []fabric.VirtualRouterState{{Family: "ipv4", Primary: own}, {Family: "ipv6"}}}),
 		{Object: fabric.KeyOf(g), Member: "n2", Type: fabric.ConditionGateway}, // says nothing
 	}, nil)
-	plan := Plan(fabric.View{Member: "n1", Desired: snap, Reports: reports})
+	plan := planOf(t, "n1", reports, objects...)
 	want := []fabric.RoutingGateway{{
 		Name: "gw", Interface: "eth1", VRID: 7, Addresses: g.Addresses, Priority: 200, Interval: 100, Tracks: g.Tracks,
 		Successors: []fabric.GatewaySuccessor{{Member: "n3", Addresses: []netip.Addr{own}}},
@@ -42,13 +53,23 @@ func TestPlan(t *testing.T) {
 	if !reflect.DeepEqual(plan, want) {
 		t.Errorf("planned\n%+v, want\n%+v", plan, want)
 	}
-	if left := Plan(fabric.View{Member: "n9", Desired: snap, Reports: reports}); left != nil {
+	if left := planOf(t, "n9", reports, objects...); left != nil {
 		t.Errorf("a member that was removed has %+v", left)
 	}
 	// A daemon that has just started has not read reports; its worker knows the addresses.
 	known := fabric.Facts{Routing: &fabric.RoutingState{Gateways: []fabric.GatewayState{{Gateway: "gw", Others: want[0].Successors}}}}
-	if plan := Plan(fabric.View{Member: "n1", Desired: snap, Reports: fabric.EmptyReports(), Facts: known}); !reflect.DeepEqual(plan, want) {
+	if plan := Plan(fabric.View{Member: "n1", Desired: snapshotOf(t, objects...), Reports: fabric.EmptyReports(), Facts: known}); !reflect.DeepEqual(plan, want) {
 		t.Errorf("without reports\n%+v, want\n%+v", plan, want)
+	}
+	// A drained member asks whoever is not.
+	drained := planOf(t, "n1", reports, g, &fabric.Member{Header: fabric.Header{Name: "n1"}, Config: fabric.Config{"bgp.drained": "true"}}, &fabric.Member{Header: fabric.Header{Name: "n2"}}, &fabric.Member{Header: fabric.Header{Name: "n3"}})[0]
+	if !drained.Drained || drained.Priority != 1 || len(drained.Successors) != 1 || !Configured(drained, 1).LastResort {
+		t.Errorf("a drained member has %+v", drained)
+	}
+	both := planOf(t, "n1", reports, g, &fabric.Member{Header: fabric.Header{Name: "n1"}, Config: fabric.Config{"bgp.drained": "true"}}, &fabric.Member{Header: fabric.Header{Name: "n2"}},
+		&fabric.Member{Header: fabric.Header{Name: "n3"}, Config: fabric.Config{"bgp.drained": "true"}})[0]
+	if c := Configured(both, 1); len(c.Successors) != 0 {
+		t.Errorf("a drained member asks a drained one: %+v", c.Successors)
 	}
 	c := Configured(plan[0], 50)
 	if c.Priority != 50 || c.Interval != 100*time.Millisecond || !reflect.DeepEqual(c.Successors, []netip.Addr{own}) || c.Refresh != DefaultRefresh {
@@ -64,11 +85,7 @@ func TestPlan(t *testing.T) {
 	}
 	lone := *g
 	lone.Unicast = true
-	if row, err := fabric.Encode(&lone); err != nil {
-		t.Fatal(err)
-	} else if s, err := snap.Advance(2, []fabric.Row{row}); err != nil {
-		t.Fatal(err)
-	} else if plan := Plan(fabric.View{Member: "n1", Desired: s, Reports: fabric.EmptyReports()}); !plan[0].Unmet {
+	if plan := planOf(t, "n1", fabric.EmptyReports(), append([]fabric.Object{&lone}, objects[1:]...)...); !plan[0].Unmet {
 		t.Error("nobody is known to advertise to, and it would start")
 	}
 	// What the database takes, and what the driver computes, must agree.

@@ -37,6 +37,7 @@ type router struct {
 	heldGarp    bool
 	garpWhenUp  bool // the addresses were late: announce when they are there
 	linger      time.Time
+	retiring    bool             // no longer wanted, and there until it has been handed over
 	frames      map[uint8][]byte // advertisements to the group, by priority
 	transitions []TransitionRecord
 	handovers   []chan HandoverEnded
@@ -79,6 +80,14 @@ func (r *router) configure(g Gateway, p parent, now time.Time) {
 	}
 	if r.fault() == nil {
 		r.do(r.machine.Startup(now), now)
+	}
+}
+
+// retire hands over what is Active here for good; at once means with no more than a farewell.
+func (r *router) retire(atOnce bool, now time.Time) {
+	r.retiring = true
+	if !atOnce {
+		r.do(r.machine.SetPriority(now, 0), now)
 	}
 }
 

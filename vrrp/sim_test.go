@@ -3,6 +3,7 @@ package vrrp
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,5 +157,13 @@ func (s *sim) expectActive(want ...string) {
 	s.t.Helper()
 	if got := fmt.Sprint(s.active()); got != fmt.Sprint(want) {
 		s.t.Fatalf("at %s active: %s, want %v\n%s", s.elapsed(), got, want, s.log.String())
+	}
+}
+
+// expect compares the transitions since changes was emptied.
+func (s *sim) expect(want ...string) {
+	s.t.Helper()
+	if !slices.Equal(s.changes, want) {
+		s.t.Fatalf("at %s transitions %q, want %q\n%s", s.elapsed(), s.changes, want, s.log.String())
 	}
 }

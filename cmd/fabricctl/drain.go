@@ -3,7 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"netfabric/fabric"
 
 	incusapi "github.com/lxc/incus/v6/shared/api"
 	"github.com/spf13/cobra"
@@ -17,9 +21,10 @@ func (a *app) bgpDrain() *cobra.Command {
 		Use: "drain MEMBER", Short: "Lead traffic away from a member, before work on it",
 		Long: `Lead traffic away from a member, before work on it. Its peers are told of everything once more with the community GRACEFUL_SHUTDOWN (65535:0,
 RFC 8326), so that they prefer other members; after bgp.drain_grace seconds everything is withdrawn. The member goes on forwarding what still
-arrives, and its instances run on. It stays drained, also over a restart, until "fabricctl bgp undrain".
+arrives, and its instances run on. Gateways that are with it are handed over without loss, and come back to it only where no other member can be
+Active. It stays drained, also over a restart, until "fabricctl bgp undrain".
 
-The command waits until no peer has a route through the member, or until --timeout; the drain goes on all the same.`,
+The command waits until no peer has a route through the member and no gateway is with it that another can have, or until --timeout; the drain goes on all the same.`,
 		Example: "  fabricctl bgp drain n2\n  fabricctl bgp drain n2 --timeout 1m", Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(members),
 	}
 	timeout := cmd.Flags().Duration("timeout", 30*time.Second, "`TIME` to wait for")
@@ -31,12 +36,21 @@ The command waits until no peer has a route through the member, or until --timeo
 		defer cancel()
 		for {
 			left, err := a.announcedBy(ctx, args[0])
+			var movable, staying []string
+			if err == nil {
+				movable, staying, err = a.gatewaysWith(ctx, args[0])
+			}
 			switch {
+			case ctx.Err() != nil && cmd.Context().Err() == nil && left == 0 && len(movable) > 0:
+				return fmt.Errorf("member %s is to be drained, but after %s gateways are still with it (%s): see \"fabricctl gateway list\"", args[0], *timeout, strings.Join(movable, ", "))
 			case ctx.Err() != nil && cmd.Context().Err() == nil:
 				return fmt.Errorf("member %s is to be drained, but after %s peers still have routes through it: see \"fabricctl route list\"", args[0], *timeout)
 			case err != nil:
 				return err
-			case left == 0:
+			case left == 0 && len(movable) == 0:
+				for _, g := range staying {
+					a.say("Gateway %s stays with %s: no other member can be Active", g, args[0])
+				}
 				a.say("Member %s drained", args[0])
 				return nil
 			}
@@ -77,6 +91,31 @@ func (a *app) setDrained(ctx context.Context, member, value string) error {
 		delete(put.Config, "bgp.drained")
 	}
 	return a.client().UpdateMember(ctx, member, put, etag)
+}
+
+// gatewaysWith are the gateways that a member is Active for: those that another member that is not drained can have, and those that none can.
+func (a *app) gatewaysWith(ctx context.Context, member string) (movable, staying []string, err error) {
+	all, err := a.client().GetGateways(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, g := range all {
+		active, successor := false, false
+		for _, m := range g.States {
+			if m.Member == member {
+				active = slices.ContainsFunc(m.Routers, func(r fabric.VirtualRouterState) bool { return r.State == fabric.GatewayActive })
+			} else if !m.Stale && m.Reason == "" && !m.Drained {
+				successor = true
+			}
+		}
+		switch {
+		case active && successor:
+			movable = append(movable, g.Name)
+		case active:
+			staying = append(staying, g.Name)
+		}
+	}
+	return movable, staying, nil
 }
 
 // announcedBy counts the prefixes of a member of which peers have been told.

@@ -67,6 +67,7 @@ type GatewayMember struct {
 	ForeignVRIDs []int                       `json:"foreign_vrids"` // of others, heard on the interface
 	Reason       string                      `json:"reason,omitempty"`
 	Message      string                      `json:"message,omitempty"`
+	Drained      bool                        `json:"drained"`         // it is Active only while no other member can be
 	Stale        bool                        `json:"stale,omitempty"` // the member is offline: this is its last word
 }
 
@@ -135,7 +136,7 @@ func showGateway(r *request, g *fabric.Gateway) Gateway {
 		m := GatewayMember{
 			Member: ranked.Member, Rank: ranked.Priority, Priority: state.Priority, Crash: outage(g, ranked.Priority),
 			Routers: append([]fabric.VirtualRouterState{}, state.Routers...), Tracks: append([]fabric.TrackState{}, state.Tracks...),
-			ForeignVRIDs: []int{}, Reason: c.Reason, Message: c.Message, Stale: offline(r.status, ranked.Member),
+			ForeignVRIDs: []int{}, Reason: c.Reason, Message: c.Message, Stale: offline(r.status, ranked.Member), Drained: r.snap.Drained(ranked.Member),
 		}
 		for _, vrid := range state.Foreign {
 			m.ForeignVRIDs = append(m.ForeignVRIDs, int(vrid))
@@ -286,6 +287,10 @@ func (s *Server) postGatewayMove(r *request) (reply, error) {
 	}
 	if _, ok := r.snap.Member(move.Member); !ok || !g.On(move.Member) {
 		return reply{}, fabric.Invalidf("bad-member", "member %q does not take part in gateway %q", move.Member, g.Name)
+	}
+	if r.snap.Drained(move.Member) {
+		return reply{}, fabric.Conflictf(fabric.ReasonDrained, "move gateway %q: member %q is drained", g.Name, move.Member).
+			WithFix("end that first: fabricctl bgp undrain %s", move.Member)
 	}
 	if c, _ := r.reports().Get(gatewayKey(r), move.Member, fabric.ConditionGateway); c.Reason == "track-down" {
 		return reply{}, fabric.Conflictf("track-down", "member %q can't be Active for gateway %q: %s", move.Member, g.Name, c.Message)

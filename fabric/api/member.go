@@ -85,7 +85,7 @@ func showMember(r *request, m *fabric.Member) incusapi.ClusterMember {
 	if st.Online {
 		shown.Status, shown.Message = "Online", "fully operational"
 		if m.Drain() != nil {
-			shown.Message = "drained: announces nothing by BGP (bgp.drained)"
+			shown.Message = "drained: announces nothing by BGP, and hands over gateways (bgp.drained)"
 		}
 	} else {
 		shown.Status, shown.Message = "Offline", "no sign of life for "+st.LastSeen.Round(time.Second).String()

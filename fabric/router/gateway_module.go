@@ -103,5 +103,8 @@ func gatewayTrouble(s fabric.GatewayState) (reason, message string) {
 			messages = append(messages, t.Message)
 		}
 	}
+	if reason == "" && s.Drained {
+		return fabric.ReasonDrained, "drained: Active only while no other member can be"
+	}
 	return reason, strings.Join(messages, "; ")
 }

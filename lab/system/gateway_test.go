@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +41,7 @@ func TestGateway(t *testing.T) {
 		{"members restarted", gatewayProgramsRestarted},
 		{"moved", gatewayMoved},
 		{"worker stopped for good", gatewayWorkerStopped},
+		{"drained", gatewayDrained},
 		{"tracked session lost", gatewayTrackedSession},
 		{"moved without quorum", gatewayMovedWithoutQuorum},
 		{"active without power", gatewayWithoutPower},
@@ -186,6 +188,60 @@ func gatewayWorkerStopped(t *testing.T, w *world) {
 	measured(t, c, "worker stopped for good, and started again", at, 5*time.Second, 0)
 	w.waitActive(t, "n2", "lan", "n1")
 	w.waitActive(t, "n2", "uplink", "n1")
+}
+
+// gatewayDrained: a drained member has no gateway, whatever is restarted there, until it is drained no more.
+func gatewayDrained(t *testing.T, w *world) {
+	c := w.startHost(t, "h1")
+	at := probe.Now()
+	w.ctl(t, "n2", "bgp drain n1")
+	for _, name := range []string{"lan", "uplink"} {
+		w.waitActive(t, "n2", name, "n2")
+		g, err := w.gateway(t, "n2", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(g.States, func(m api.GatewayMember) bool { return m.Member == "n1" })
+		if m := g.States[i]; m.Reason != fabric.ReasonDrained || !m.Drained || m.Rank != 1 {
+			t.Errorf("%s at n1: %+v", name, m)
+		}
+	}
+	if list := w.ctl(t, "n2", "gateway list"); !strings.Contains(list, "drained: Active only") {
+		t.Errorf("the list does not say that n1 is drained:\n%s", list)
+	}
+	if r := w.try(t, "n2", "gateway move lan n1"); r.code == 0 || !strings.Contains(r.stderr, "drained") {
+		t.Errorf("a move to a drained member: %+v", r)
+	}
+	measured(t, c, "drained", at, probe.Now()-at, 0)
+	n1 := w.lab.MustNode(t, "n1")
+	if err := w.worker(t, "n1").Signal(syscall.SIGTERM); err != nil { // also the process of the gateways ends, and is started again
+		t.Fatal(err)
+	}
+	if err := n1.StopDaemon(t.Context(), "fabric-node"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n1.StartDaemon(t.Context(), "fabric-node"); err != nil {
+		t.Fatal(err)
+	}
+	lab.WaitFor(t, 20*time.Second, "n1 to be a drained Backup again", func() error {
+		g, err := w.gateway(t, "n1", "lan")
+		if err != nil {
+			return err
+		}
+		for _, m := range g.States {
+			if m.Member == "n1" && (m.Reason != fabric.ReasonDrained || len(m.Routers) != 2 || m.Routers[0].State != fabric.GatewayBackup) {
+				return fmt.Errorf("%+v", m)
+			}
+		}
+		return nil
+	})
+	w.waitActive(t, "n1", "lan", "n2")
+	measured(t, c, "restarted while drained", at, probe.Now()-at, 0)
+	at = probe.Now()
+	w.ctl(t, "n2", "bgp undrain n1")
+	w.waitActive(t, "n2", "lan", "n1")
+	w.waitActive(t, "n2", "uplink", "n1")
+	measured(t, c, "drained no more", at, probe.Now()-at, 0)
 }
 
 // gatewayMovedWithoutQuorum: two of three daemons are away, and with them the database.
