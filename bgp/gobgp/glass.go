@@ -186,8 +186,7 @@ func (g *glass) add(d *api.Destination, p *api.Path, reason string) {
 		return // not a prefix of this family: GoBGP would not have it in the table
 	}
 	r := fabric.BGPRoute{Prefix: prefix, Best: p.Best, Stale: p.Stale, PathID: p.Identifier, Reason: reason, Validation: validation(p)}
-	own := p.NeighborIp == "" || p.NeighborIp == "<nil>"
-	if !own {
+	if !own(p) {
 		r.Peer = cmp.Or(g.names[p.NeighborIp], p.NeighborIp)
 	}
 	if g.query.Table == fabric.BGPOut {

@@ -9,21 +9,40 @@ import (
 	api "github.com/osrg/gobgp/v3/api"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
-
-	"netfabric/fabric"
 )
 
 // batch is the number of paths after which a newer config is looked for.
 const batch = 256
 
-// setPaths announces and withdraws what is not as in c. It stops early when there is a newer config: done is false then.
-func (s *Speaker) setPaths(ctx context.Context, c *Config) (done bool, err error) {
-	want := make(map[netip.Prefix]string, len(c.Paths))
+// addition is a path to announce.
+type addition struct {
+	prefix netip.Prefix
+	class  *class
+}
+
+// classify finds out what is to be announced that is not, and marks in the book what is to stay. fresh tells whether there are new classes.
+func (s *Speaker) classify(c *Config) (todo []addition, fresh bool) {
+	s.round++
 	for _, p := range c.Paths {
-		if class := classKey(p); class != "" {
-			want[p.Prefix] = class
+		x, isNew := s.classes.of(p)
+		fresh = fresh || isNew
+		if x == nil {
+			continue
+		}
+		e, ok := s.book.paths[p.Prefix]
+		if ok {
+			e.round = s.round
+		}
+		if !ok || e.class != x {
+			todo = append(todo, addition{p.Prefix, x})
 		}
 	}
+	return todo, fresh
+}
+
+// setPaths withdraws what classify has not marked and announces what it found. It stops early when there is a newer config than c: done is
+// false then.
+func (s *Speaker) setPaths(ctx context.Context, c *Config, todo []addition) (done bool, err error) {
 	n := 0
 	superseded := func() bool {
 		if n++; n%batch != 0 {
@@ -33,33 +52,27 @@ func (s *Speaker) setPaths(ctx context.Context, c *Config) (done bool, err error
 		return newer
 	}
 	// What can't be reached any more goes first: traffic is lost for it now.
-	for prefix := range s.paths {
-		if _, ok := want[prefix]; ok {
+	for prefix, e := range s.book.paths {
+		if e.round == s.round {
 			continue
 		}
 		if e := s.server.DeletePath(ctx, &api.DeletePathRequest{TableType: api.TableType_GLOBAL, Path: apiPath(prefix, 0)}); e != nil {
 			err = errors.Join(err, fmt.Errorf("withdraw %s: %w", prefix, e))
 			continue
 		}
-		delete(s.paths, prefix)
+		s.book.remove(prefix)
 		if superseded() {
 			return false, err
 		}
 	}
-	for prefix, class := range want {
-		if s.paths[prefix] == class {
+	contested := s.contested()
+	for _, a := range todo {
+		if _, e := s.server.AddPath(ctx, &api.AddPathRequest{TableType: api.TableType_GLOBAL, Path: apiPath(a.prefix, a.class.id)}); e != nil {
+			err = errors.Join(err, fmt.Errorf("announce %s: %w", a.prefix, e))
 			continue
 		}
-		id, ok := s.classes.id(class)
-		if !ok {
-			err = errors.Join(err, fmt.Errorf("announce %s: no policy for %s", prefix, class))
-			continue
-		}
-		if _, e := s.server.AddPath(ctx, &api.AddPathRequest{TableType: api.TableType_GLOBAL, Path: apiPath(prefix, id)}); e != nil {
-			err = errors.Join(err, fmt.Errorf("announce %s: %w", prefix, e))
-			continue
-		}
-		s.paths[prefix] = class
+		s.book.put(a.prefix, a.class, contested, s.round)
+		s.unranked = s.unranked || contested
 		if superseded() {
 			return false, err
 		}
@@ -86,20 +99,4 @@ func packed(m proto.Message) *anypb.Any {
 		panic(err) // the messages are made here and can be encoded
 	}
 	return a
-}
-
-// adjOut is what a peer has been told.
-func (s *Speaker) adjOut(ctx context.Context, p fabric.RoutingPeer) map[netip.Prefix]bool {
-	out := map[netip.Prefix]bool{}
-	for _, f := range familiesOf(p) {
-		err := s.server.ListPath(ctx, &api.ListPathRequest{TableType: api.TableType_ADJ_OUT, Name: p.Address.String(), Family: f}, func(d *api.Destination) {
-			if prefix, err := netip.ParsePrefix(d.Prefix); err == nil {
-				out[prefix] = true
-			}
-		})
-		if err != nil {
-			s.log.Warn("cannot read what a peer was told", "peer", p.Name, "error", err)
-		}
-	}
-	return out
 }

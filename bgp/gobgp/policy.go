@@ -17,27 +17,22 @@ import (
 	"netfabric/fabric"
 )
 
-// setPolicies makes the policies fit for the peers, the imports and the classes of c, before paths or sessions need them.
-func (s *Speaker) setPolicies(ctx context.Context, c *Config) error {
-	fresh := len(c.Peers) != len(s.sessions) || slices.ContainsFunc(c.Peers, func(p fabric.RoutingPeer) bool { return s.sessions[p.Name] == nil })
-	needed := map[string]bool{}
-	for _, p := range c.Paths {
-		key := classKey(p)
-		needed[key] = true
-		fresh = s.classes.need(key, p) || fresh
-	}
+// setPolicies makes the policies fit for the peers, the imports and the classes of c, before paths or sessions need them. todo is what is to be
+// announced; fresh tells whether classes have come.
+func (s *Speaker) setPolicies(ctx context.Context, c *Config, todo []addition, fresh bool) error {
+	fresh = fresh || len(c.Peers) != len(s.sessions) || slices.ContainsFunc(c.Peers, func(p fabric.RoutingPeer) bool { return s.sessions[p.Name] == nil })
 	imports := importKey(c)
 	if !fresh && imports == s.imports {
 		return nil
 	}
-	for _, key := range s.paths {
-		needed[key] = true
+	needed := map[*class]bool{}
+	for _, a := range todo {
+		needed[a.class] = true
 	}
-	for key := range s.classes.known {
-		if !needed[key] {
-			delete(s.classes.known, key)
-		}
+	for _, e := range s.book.paths {
+		needed[e.class] = true
 	}
+	s.classes.keep(needed)
 	if err := s.server.SetPolicies(ctx, policies(c, s.classes)); err != nil {
 		return fmt.Errorf("set BGP policies: %w", err)
 	}

@@ -70,6 +70,7 @@ func (s *Speaker) dropPeers(ctx context.Context, c *Config) (err error) {
 			continue
 		}
 		delete(s.sessions, name)
+		s.book.session(x.peer, false)
 	}
 	return err
 }
@@ -136,6 +137,7 @@ func (s *Speaker) hold(ctx context.Context, x *session, d time.Duration, slug, w
 		why += fmt.Sprintf("; it is tried again after %s", d)
 	}
 	x.state = "idle"
+	s.book.session(x.peer, false)
 	s.errors.set(x.peer.Address, why)
 	if err := s.server.DisablePeer(ctx, &api.DisablePeerRequest{Address: x.peer.Address.String()}); err != nil {
 		s.log.Warn("cannot hold a session down", "peer", x.peer.Name, "error", err)
@@ -168,6 +170,7 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	before := x.state
 	x.state, x.remote = state, cmp.Or(p.GetState().GetPeerAsn(), x.remote)
 	s.stale, s.told = true, s.told || before == established || state == established
+	s.book.session(x.peer, state == established)
 	if x.peer.ASN == 0 && x.remote == cmp.Or(x.peer.LocalASN, s.running.ASN) && (state == "openconfirm" || state == established) {
 		s.hold(ctx, x, notExternalFor, fabric.ReasonNotExternal, fmt.Sprintf("the peer has our own AS number %d: it is not external", x.remote))
 		return
@@ -248,9 +251,19 @@ func (s *Speaker) readSessions(ctx context.Context) {
 	if err != nil {
 		s.log.Warn("cannot list sessions", "error", err)
 	}
-	if stale {
+	if stale || s.unranked {
 		s.countAccepted(ctx)
 	}
+}
+
+// contested tells whether peers announce anything that is used: only then can a path of ours be other than the best.
+func (s *Speaker) contested() bool {
+	for _, x := range s.sessions {
+		if x.accepted > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // countStale tells whether a peer or the import policies have said something since accepted prefixes were counted.
@@ -263,25 +276,37 @@ func (s *Speaker) countStale(x *session, p *api.Peer) bool {
 	return true
 }
 
-// countAccepted learns how much of what peers announce the import policies accept. GoBGP's own count is that before policies.
+// countAccepted learns how much of what peers announce the import policies accept, and which of our paths are not the best of their prefix.
+// GoBGP's own count is that before policies.
 func (s *Speaker) countAccepted(ctx context.Context) {
-	counts := map[string]int{}
+	counts, beaten := map[string]int{}, map[netip.Prefix]bool{}
+	s.unranked = false
 	if s.imports != "" {
 		for _, a := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
 			err := s.server.ListPath(ctx, &api.ListPathRequest{TableType: api.TableType_GLOBAL, Family: familyOf(a)}, func(d *api.Destination) {
 				for _, p := range d.Paths {
 					counts[p.NeighborIp]++
+					if own(p) && !p.Best {
+						beaten[netip.MustParsePrefix(d.Prefix)] = true // only we have put paths of our own there
+					}
 				}
 			})
 			if err != nil {
 				s.log.Warn("cannot count accepted prefixes", "error", err)
+				s.unranked = true
 			}
 		}
 	}
 	for _, x := range s.sessions {
 		x.accepted = counts[x.peer.Address.String()]
 	}
+	if !s.unranked {
+		s.told = s.book.rank(beaten) || s.told
+	}
 }
+
+// own tells whether a path is one that we announce.
+func own(p *api.Path) bool { return p.NeighborIp == "" || p.NeighborIp == "<nil>" }
 
 // start begins to speak, without peers and paths.
 func (s *Speaker) start(ctx context.Context, me fabric.Speaker) error {

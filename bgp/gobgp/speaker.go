@@ -2,7 +2,6 @@
 package gobgp
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,9 +41,8 @@ type Path struct {
 
 // State is how a speaker is. It must not be changed.
 type State struct {
-	Peers []fabric.PeerState               // by name
-	Out   map[string]map[netip.Prefix]bool // Adj-RIB-Out of each established peer, by name
-	Err   error                            // why the last Config is not in force
+	Peers []fabric.PeerState // by name
+	Err   error              // why the last Config is not in force
 	// Version is that of the Config in force: established peers have been told of its paths, or are being told.
 	Version uint64
 }
@@ -70,12 +68,14 @@ type Speaker struct {
 	began    time.Time
 	events   chan *api.Peer
 	sessions map[string]*session // by name
-	paths    map[netip.Prefix]string
+	book     *book
 	classes  *classes
+	round    uint64    // of classify
 	imports  string    // that are in force, see importKey
 	version  uint64    // of the config in force
 	stale    bool      // the state does not show all that happened
-	told     bool      // peers may have been told something since Adj-RIB-Out was read
+	told     bool      // peers may have been told something since the state was read
+	unranked bool      // which of our paths are the best is to be looked at again
 	due      time.Time // when it will again; zero while it does
 	rest     time.Time // no reading of state before this
 	err      error
@@ -86,7 +86,7 @@ func New(log *slog.Logger, changed func()) *Speaker {
 	s := &Speaker{
 		log: log, changed: changed, errors: newPeerErrors(),
 		wake: make(chan struct{}, 1), stop: make(chan chan struct{}),
-		events: make(chan *api.Peer, 64), failed: map[string]string{}, fail: make(chan struct{}, 1),
+		events: make(chan *api.Peer, 64), book: newBook(), failed: map[string]string{}, fail: make(chan struct{}, 1),
 	}
 	s.forget()
 	s.logger = &logger{log: log, errors: s.errors}
@@ -95,7 +95,8 @@ func New(log *slog.Logger, changed func()) *Speaker {
 }
 
 func (s *Speaker) forget() {
-	s.sessions, s.paths, s.classes, s.imports = map[string]*session{}, map[netip.Prefix]string{}, newClasses(), ""
+	s.sessions, s.classes, s.imports = map[string]*session{}, newClasses(), ""
+	s.book.clear()
 }
 
 // OnState has f called when a session enters a state ("opensent", …), before anything is read from the peer in it, so that a crash by what is read
@@ -240,49 +241,33 @@ func (s *Speaker) put(ctx context.Context, c *Config) error {
 	}
 	// Sessions that go, go first: their addresses may be another's now. Sessions that come, come last: their first words are complete then.
 	err := s.dropPeers(ctx, c)
-	err = errors.Join(err, s.setPolicies(ctx, c))
-	done, perr := s.setPaths(ctx, c)
+	todo, fresh := s.classify(c)
+	err = errors.Join(err, s.setPolicies(ctx, c, todo, fresh))
+	done, perr := s.setPaths(ctx, c, todo)
 	if err = errors.Join(err, perr); !done {
 		return err
 	}
 	return errors.Join(err, s.addPeers(ctx, c))
 }
 
-// read learns how sessions are and what peers have been told.
+// read learns how sessions are.
 func (s *Speaker) read(ctx context.Context) {
 	began := time.Now()
-	next := State{Out: s.state.Out, Err: s.err, Version: s.version}
-	if s.told || next.Out == nil {
-		next.Out = s.readOut(ctx)
-	}
-	s.stale, s.told = false, false
+	next := State{Err: s.err, Version: s.version}
 	s.readSessions(ctx)
 	for _, name := range slices.Sorted(maps.Keys(s.sessions)) {
 		p := s.sessions[name].public(s.errors)
-		p.Sent = len(next.Out[name])
+		p.Sent = s.book.sent(name)
 		next.Peers = append(next.Peers, p)
 	}
+	news := s.told
+	s.stale, s.told = false, false
 	s.rest = time.Now().Add(max(readFloor, readShare*time.Since(began)))
 	s.mu.Lock()
-	same := slices.Equal(s.state.Peers, next.Peers) && fmt.Sprint(s.state.Err) == fmt.Sprint(next.Err) && maps.EqualFunc(s.state.Out, next.Out, maps.Equal)
+	news = news || s.state.Version != next.Version || !slices.Equal(s.state.Peers, next.Peers) || fmt.Sprint(s.state.Err) != fmt.Sprint(next.Err)
 	s.state = next
 	s.mu.Unlock()
-	if !same {
+	if news {
 		s.changed()
 	}
-}
-
-// readOut learns what peers have been told.
-func (s *Speaker) readOut(ctx context.Context) map[string]map[netip.Prefix]bool {
-	out := map[string]map[netip.Prefix]bool{}
-	for name, x := range s.sessions {
-		if x.state == established {
-			out[name] = s.adjOut(ctx, x.peer)
-		}
-	}
-	return out
-}
-
-func sortedPeers(names []string) []string {
-	return slices.Compact(slices.SortedFunc(slices.Values(names), cmp.Compare[string]))
 }

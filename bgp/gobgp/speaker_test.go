@@ -133,11 +133,14 @@ func TestEachSessionCarriesItsFamilyToFRR(t *testing.T) {
 		t.Error("a path for no peer was announced")
 	}
 	bgptest.Eventually(t, 2*time.Second, func() string {
-		out := s.State().Out
-		if len(out["v4"]) != 1 || !out["v4"][netip.MustParsePrefix("203.0.113.53/32")] || len(out["v6"]) != 1 {
-			return fmt.Sprint("Adj-RIB-Out: ", out)
-		}
-		return ""
+		complaint := ""
+		s.Told(func(told func(string, netip.Prefix) bool) {
+			four, six := netip.MustParsePrefix("203.0.113.53/32"), netip.MustParsePrefix("2001:db8:53::53/128")
+			if !told("v4", four) || told("v4", six) || !told("v6", six) || told("v6", four) || s.peer("v4").Sent != 1 || s.peer("v6").Sent != 1 {
+				complaint = fmt.Sprintf("v4: %t %t %d, v6: %t %t %d", told("v4", four), told("v4", six), s.peer("v4").Sent, told("v6", four), told("v6", six), s.peer("v6").Sent)
+			}
+		})
+		return complaint
 	})
 
 	s.config.Paths = s.config.Paths[1:]

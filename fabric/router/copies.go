@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"netfabric/bgp"
-	"netfabric/bgp/gobgp"
 	"netfabric/fabric"
 )
 
@@ -234,10 +233,13 @@ func weighed(a fabric.Announcement, trackers map[copyKey]*tracker) map[string]fa
 	return all
 }
 
+// toldOf tells whether a peer, by name, has been told of a prefix.
+type toldOf = func(peer string, p netip.Prefix) bool
+
 // routeStates tells of every announcement what has become of it, and why.
-func routeStates(r fabric.Routing, phase fabric.DrainPhase, trackers map[copyKey]*tracker, failed map[netip.Prefix]error, speaker gobgp.State) []fabric.RouteState {
+func routeStates(r fabric.Routing, phase fabric.DrainPhase, trackers map[copyKey]*tracker, failed map[netip.Prefix]error, peers []fabric.PeerState, told toldOf) []fabric.RouteState {
 	sessions := map[string]fabric.PeerState{}
-	for _, p := range speaker.Peers {
+	for _, p := range peers {
 		sessions[p.Name] = p
 	}
 	states := make([]fabric.RouteState, 0, len(r.Announcements))
@@ -253,16 +255,16 @@ func routeStates(r fabric.Routing, phase fabric.DrainPhase, trackers map[copyKey
 		if err := failed[a.Prefix]; err != nil {
 			s.Reason, s.Message = fabric.ReasonRouteFailed, err.Error()
 		} else if phase == fabric.DrainDrained {
-			s.Reason, s.Message, s.Peers = fabric.ReasonDrained, "the member is drained (bgp.drained)", untold(a, speaker.Out)
+			s.Reason, s.Message, s.Peers = fabric.ReasonDrained, "the member is drained (bgp.drained)", untold(a, told)
 		} else if answered(a, trackers) {
 			s.Up = true
 			if len(a.Weighted) > 0 {
 				s.Weight = weightOf(a, trackers)
 			}
-			tell(&s, r, a, sessions, speaker.Out)
+			tell(&s, r, a, sessions, told)
 		} else {
 			s.Reason, s.Message = whyNot(s.Copies)
-			s.Peers = untold(a, speaker.Out)
+			s.Peers = untold(a, told)
 		}
 		states = append(states, s)
 	}
@@ -270,10 +272,10 @@ func routeStates(r fabric.Routing, phase fabric.DrainPhase, trackers map[copyKey
 }
 
 // tell fills in who has been told of a prefix that is up.
-func tell(s *fabric.RouteState, r fabric.Routing, a fabric.Announcement, sessions map[string]fabric.PeerState, out map[string]map[netip.Prefix]bool) {
+func tell(s *fabric.RouteState, r fabric.Routing, a fabric.Announcement, sessions map[string]fabric.PeerState, told toldOf) {
 	announced := false
 	for _, name := range a.Peers {
-		p := fabric.RoutePeer{Peer: name, Announced: out[name][a.Prefix]}
+		p := fabric.RoutePeer{Peer: name, Announced: told(name, a.Prefix)}
 		switch {
 		case p.Announced:
 			announced = true
@@ -302,10 +304,10 @@ func tell(s *fabric.RouteState, r fabric.Routing, a fabric.Announcement, session
 }
 
 // untold are the peers that still have a prefix which is not up.
-func untold(a fabric.Announcement, out map[string]map[netip.Prefix]bool) []fabric.RoutePeer {
+func untold(a fabric.Announcement, told toldOf) []fabric.RoutePeer {
 	var all []fabric.RoutePeer
 	for _, name := range a.Peers {
-		if out[name][a.Prefix] {
+		if told(name, a.Prefix) {
 			all = append(all, fabric.RoutePeer{Peer: name, Announced: true})
 		}
 	}

@@ -499,10 +499,12 @@ func (w *Worker) report() fabric.RoutingState {
 	state := fabric.RoutingState{
 		Worker: fabric.WorkerState{PID: os.Getpid(), Started: w.started, Revision: w.routing.Revision, FromDisk: w.fromDisk, Warning: warning, Drain: w.leave.phase},
 		Peers:  peerStates(w.routing.Peers, bgp.Peers, bfdStates, w.held),
-		Routes: routeStates(w.routing, w.leave.phase, w.trackers, w.failed, bgp),
 
 		Gateways: w.gateways.report(),
 	}
+	w.speaker.Told(func(told func(string, netip.Prefix) bool) {
+		state.Routes = routeStates(w.routing, w.leave.phase, w.trackers, w.failed, bgp.Peers, told)
+	})
 	switch {
 	case bgp.Err != nil:
 		state.Worker.Error, state.Worker.Reason = bgp.Err.Error(), fabric.ReasonOf(bgp.Err)
