@@ -66,7 +66,8 @@ func (e *exporter) decide(a *fabric.Announcement) {
 			withhold(fabric.ReasonPolicy, d.Why)
 			continue
 		}
-		if !d.Set.NextHop.IsValid() && p.Address.Is4() != a.Prefix.Addr().Is4() {
+		// An unnumbered neighbour takes IPv6 next hops for both (RFC 8950).
+		if p.Interface == "" && !d.Set.NextHop.IsValid() && p.Address.Is4() != a.Prefix.Addr().Is4() {
 			withhold(fabric.ReasonNoNextHop, fmt.Sprintf("the session runs over %s: set next_hop in rule %d of policy %q", family(p.Address), d.Rule, e.policyName(p.Name)))
 			continue
 		}

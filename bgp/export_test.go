@@ -167,6 +167,26 @@ func TestWeigh(t *testing.T) {
 	}
 }
 
+// TestExportOnALink has both IP versions go over one session that has link-local addresses only.
+func TestExportOnALink(t *testing.T) {
+	dns := &fabric.Anycast{Header: fabric.Header{Name: "dns"}, Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.53/32"), netip.MustParsePrefix("2001:db8:53::53/128")}}
+	c1 := instance("c1", "m1", "br0", fabric.Config{"anycast": "dns"}, nil, "10.50.0.2", "fd50::2")
+	for families, want := range map[string]string{
+		"":     "yes 10.50.0.0/24\nyes 10.50.0.2/32\nyes 203.0.113.53/32\nyes 2001:db8:53::53/128\nyes fd50::/64\nyes fd50::2/128",
+		"ipv4": "yes 10.50.0.0/24\nyes 10.50.0.2/32\nyes 203.0.113.53/32",
+	} {
+		v := view(t, dns, c1, &fabric.Peer{Header: fabric.Header{Name: "rack"}, Interface: "eth1", ASN: fabric.ASNExternal, Export: "own", Families: strings.Fields(families)})
+		run(v, c1, 100)
+		plan, _ := Make(v)
+		if got := told(plan, "rack"); got != want {
+			t.Errorf("families %q:\n%s\nwant:\n%s", families, got, want)
+		}
+		if p := plan.Peers[slices.IndexFunc(plan.Peers, func(p fabric.RoutingPeer) bool { return p.Name == "rack" })]; p.Interface != "eth1" || p.Address.IsValid() || p.ASN != 0 {
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
 func TestImports(t *testing.T) {
 	plan, _ := Make(view(t))
 	if len(plan.Imports) != 0 || len(plan.Own) != 0 {

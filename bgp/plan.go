@@ -96,6 +96,7 @@ func peers(v fabric.View, own uint32) []fabric.RoutingPeer {
 		all = append(all, fabric.RoutingPeer{
 			Name:            p.Name,
 			Address:         p.Address,
+			Interface:       p.Interface,
 			ASN:             p.ASN.Of(cmp.Or(p.LocalASN, own)),
 			LocalASN:        p.LocalASN,
 			Keepalive:       p.Keepalive,

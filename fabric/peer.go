@@ -11,7 +11,8 @@ import (
 type Peer struct {
 	Header
 	Description     string     `json:"description,omitempty"`
-	Address         netip.Addr `json:"address"`
+	Address         netip.Addr `json:"address"`             // the zero value where Interface is given
+	Interface       string     `json:"interface,omitempty"` // unnumbered: the neighbour is the router that is heard on this interface of each member, by its link-local address
 	ASN             PeerASN    `json:"asn"`
 	LocalASN        uint32     `json:"local_asn,omitempty"`        // that it is shown in place of the member's own; 0 is that
 	HoldTime        int        `json:"hold_time,omitempty"`        // seconds, 3-65535 (RFC 4271, 4.2); 0 is the default of 9
@@ -22,7 +23,7 @@ type Peer struct {
 	BFD             PeerBFD    `json:"bfd,omitzero"`
 	Password        string     `json:"password,omitempty"` // TCP MD5 (RFC 2385); never shown
 	Passive         bool       `json:"passive,omitempty"`  // wait for it to connect: the member needs core.bgp_address
-	Families        []string   `json:"families,omitempty"` // FamilyIPv4, FamilyIPv6; none is that of Address
+	Families        []string   `json:"families,omitempty"` // FamilyIPv4, FamilyIPv6; none is that of Address, of an unnumbered peer both
 	MaxPrefix       MaxPrefix  `json:"max_prefix,omitzero"`
 	Members         []string   `json:"members,omitempty"` // that have a session with it: names, or failure_domain:NAME; none is all
 	Disabled        bool       `json:"disabled,omitempty"`
@@ -60,12 +61,8 @@ func (p *Peer) Validate() error {
 	if err := CheckName("BGP peer", p.Name); err != nil {
 		return err
 	}
-	a := p.Address
-	if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-		return Invalidf("bad-address", "BGP peer %q: address %q is not a unicast address", p.Name, a)
-	}
-	if a.Is6() && a.IsLinkLocalUnicast() {
-		return Errorf(CodeNotSupported, "link-local-peer", "BGP peer %q: sessions over the link-local address %s are not supported", p.Name, a).WithFix("use a global or unique local address")
+	if err := p.validateWhere(); err != nil {
+		return err
 	}
 	if p.ASN != ASNInternal && p.ASN != ASNExternal && (p.ASN > 4294967295 || reservedASN(uint32(p.ASN))) {
 		return Invalidf("bad-asn", "BGP peer %q: AS number %d is reserved (RFC 7607, RFC 6793, RFC 7300)", p.Name, p.ASN)
@@ -110,6 +107,42 @@ func (p *Peer) Validate() error {
 	return nil
 }
 
+// validateWhere checks what tells where the neighbour is.
+func (p *Peer) validateWhere() error {
+	a := p.Address
+	if p.Interface == "" {
+		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+			return Invalidf("bad-address", "BGP peer %q: address %q is not a unicast address", p.Name, a)
+		}
+		if a.Is6() && a.IsLinkLocalUnicast() {
+			return Invalidf("link-local-peer", "BGP peer %q: the link-local address %s means nothing without an interface", p.Name, a).
+				WithFix("name the interface instead: the neighbour on it is found by itself (fabricctl bgp peer add %s --interface INTERFACE ASN)", p.Name)
+		}
+		return nil
+	}
+	if err := CheckInterface("interface", p.Interface); err != nil {
+		return err
+	}
+	switch {
+	case a.IsValid():
+		return Invalidf("bad-address", "BGP peer %q: it has the address %s and the interface %s; one of them tells where it is", p.Name, a, p.Interface)
+	case p.MultihopTTL != 0:
+		return Invalidf("bad-value", "BGP peer %q: multihop_ttl is for a neighbour behind routers, which is on no interface", p.Name)
+	case p.Passive && p.Password != "":
+		// GoBGP can't give its listening socket a key for an address with a zone.
+		return Invalidf("bad-value", "BGP peer %q: a password on an interface is for sessions that the member opens; passive leaves none", p.Name).WithFix("leave out passive, or the password")
+	}
+	return nil
+}
+
+// Where is the address of the peer, or its interface.
+func (p *Peer) Where() string {
+	if p.Interface != "" {
+		return p.Interface
+	}
+	return p.Address.String()
+}
+
 // Refs names the members and the policies.
 func (p *Peer) Refs() []Key {
 	var refs []Key
@@ -133,12 +166,16 @@ func (p *Peer) check(next *Snapshot) error {
 	if err := p.checkPolicies(next); err != nil {
 		return err
 	}
+	if n, ok := next.Network(p.Interface); ok {
+		return Invalidf("peer-interface", "BGP peer %q: %s is the bridge of network %q: any instance there could be the neighbour", p.Name, p.Interface, n.Name).
+			WithFix("use an interface that leads to the router alone")
+	}
 	for _, o := range next.Peers() {
-		if o.Name == p.Name || o.Address != p.Address {
+		if o.Name == p.Name || o.Where() != p.Where() {
 			continue
 		}
 		if slices.ContainsFunc(next.Members(), func(m *Member) bool { return o.selects(m) && p.selects(m) }) {
-			return Conflictf("peer-address", "BGP peer %q: peer %q has address %s too, on a member that both are for", p.Name, o.Name, p.Address)
+			return Conflictf("peer-address", "BGP peer %q: peer %q is at %s too, on a member that both are for", p.Name, o.Name, p.Where())
 		}
 	}
 	return nil
@@ -179,7 +216,7 @@ func (p *Peer) selects(m *Member) bool {
 // Carries tells whether sessions with the peer carry the family of an address.
 func (p *Peer) Carries(a netip.Addr) bool {
 	if len(p.Families) == 0 {
-		return p.Address.Is4() == a.Is4()
+		return p.Interface != "" || p.Address.Is4() == a.Is4()
 	}
 	return slices.Contains(p.Families, FamilyOf(a))
 }

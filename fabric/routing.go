@@ -44,7 +44,8 @@ type Speaker struct {
 // RoutingPeer is a neighbour to have a session with. Password is why the value on disk is only root's to read.
 type RoutingPeer struct {
 	Name            string     `json:"name"`
-	Address         netip.Addr `json:"address"`
+	Address         netip.Addr `json:"address"`             // the zero value where Interface is given: the worker finds it
+	Interface       string     `json:"interface,omitempty"` // that an unnumbered neighbour is on
 	ASN             uint32     `json:"asn"`                 // 0: any but our own
 	LocalASN        uint32     `json:"local_asn,omitempty"` // 0: that of the speaker
 	HoldTime        int        `json:"hold_time"`           // seconds
@@ -52,7 +53,7 @@ type RoutingPeer struct {
 	GracefulRestart int        `json:"graceful_restart"`    // seconds
 	MultihopTTL     int        `json:"multihop_ttl,omitempty"`
 	Passive         bool       `json:"passive,omitempty"`
-	IPv4            bool       `json:"ipv4,omitempty"` // families that the session carries; without both, that of Address
+	IPv4            bool       `json:"ipv4,omitempty"` // families that the session carries; without both, that of Address, of an unnumbered neighbour both
 	IPv6            bool       `json:"ipv6,omitempty"`
 	MaxPrefix       MaxPrefix  `json:"max_prefix,omitzero"`
 	GTSM            bool       `json:"gtsm,omitempty"`
@@ -63,7 +64,7 @@ type RoutingPeer struct {
 // Carries tells whether the session carries the family of an address.
 func (p RoutingPeer) Carries(a netip.Addr) bool {
 	if !p.IPv4 && !p.IPv6 {
-		return p.Address.Is4() == a.Is4()
+		return p.Interface != "" || p.Address.Is4() == a.Is4()
 	}
 	return p.IPv4 && a.Is4() || p.IPv6 && a.Is6()
 }
@@ -136,7 +137,8 @@ type WorkerState struct {
 // PeerState is a BGP session. State is a word of RFC 4271, 8.2.2.
 type PeerState struct {
 	Name      string     `json:"name"`
-	Address   netip.Addr `json:"address"`
+	Address   netip.Addr `json:"address"`             // of an unnumbered neighbour with its interface as zone; the zero value while there is none
+	Interface string     `json:"interface,omitempty"` // that an unnumbered neighbour is on
 	ASN       uint32     `json:"asn"`
 	State     string     `json:"state"` // "idle", "connect", "active", "opensent", "openconfirm", "established"
 	Since     time.Time  `json:"since"`
@@ -146,6 +148,7 @@ type PeerState struct {
 	Received  int        `json:"received"`          // prefixes it announced
 	Accepted  int        `json:"accepted"`          // of those, prefixes that the import policy accepts
 	Warning   string     `json:"warning,omitempty"` // what is not right although the session is established
+	Lacks     string     `json:"lacks,omitempty"`   // family that the session was to carry and does not: FamilyIPv4 or FamilyIPv6
 	Flaps     int        `json:"flaps"`             // times an established session was lost
 	BFD       *BFDState  `json:"bfd,omitempty"`     // nil: the session has no BFD
 }
@@ -222,6 +225,9 @@ const (
 	ReasonBFDFailed       = "bfd-failed"            // there is no process that does BFD
 	ReasonFilterFailed    = "filter-failed"         // the packet filter for BGP can't be set
 	ReasonMaxPrefix       = "max-prefix"            // the peer announced more than max_prefix.limit
+	ReasonNoNeighbor      = "no-neighbor"           // nobody has been found on the interface of the peer
+	ReasonSameNeighbor    = "same-neighbor"         // the neighbour has the link-local address of another one
+	ReasonNoFamily        = "family-not-negotiated" // the session does not carry the prefix's IP version, because the peer doesn't
 	ReasonNotExternal     = "not-external"          // the peer is to be external and has our own AS number
 	ReasonPenalty         = "penalty"               // the peer is believed to have crashed the routing worker
 )

@@ -223,6 +223,10 @@ func TestWritesThatDoNotFitAreRefused(t *testing.T) {
 		{"two peers, one address", put(
 			&fabric.Peer{Header: fabric.Header{Name: "r1"}, Address: netip.MustParseAddr("192.0.2.9"), ASN: 65000},
 			&fabric.Peer{Header: fabric.Header{Name: "r2"}, Address: netip.MustParseAddr("192.0.2.9"), ASN: 65000, Members: []string{"n1"}}), "peer-address", "r1"},
+		{"two peers, one interface", put(
+			&fabric.Peer{Header: fabric.Header{Name: "r1"}, Interface: "eth7", ASN: 65000},
+			&fabric.Peer{Header: fabric.Header{Name: "r2"}, Interface: "eth7", ASN: fabric.ASNExternal}), "peer-address", "eth7"},
+		{"peer on a bridge of instances", put(&fabric.Peer{Header: fabric.Header{Name: "r1"}, Interface: "br0", ASN: 65000}), "peer-interface", "br0"},
 		{"hold time of 1 s", put(&fabric.Peer{Header: fabric.Header{Name: "r1"}, Address: netip.MustParseAddr("192.0.2.9"), ASN: 65000, HoldTime: 1}), "bad-value", "3-65535"},
 		{"AS number that is no word", put(&fabric.Peer{Header: fabric.Header{Name: "r1"}, Address: netip.MustParseAddr("192.0.2.9"), ASN: fabric.ASNExternal + 1}), "bad-asn", "reserved"},
 		{"reserved local AS number", put(&fabric.Peer{Header: fabric.Header{Name: "r1"}, Address: netip.MustParseAddr("192.0.2.9"), ASN: 65000, LocalASN: 23456}), "bad-asn", "23456"},

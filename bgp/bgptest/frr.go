@@ -101,6 +101,14 @@ func (f *FRR) BFD(commands ...string) string {
 	return out
 }
 
+// Zebra gives zebra commands.
+func (f *FRR) Zebra(commands ...string) {
+	f.t.Helper()
+	if out, err := f.ask("zebra", commands...); err != nil {
+		f.t.Fatalf("vtysh -d zebra %q: %v\n%s", commands, err, out)
+	}
+}
+
 // Kill kills bgpd: its TCP connections end without a BGP message.
 func (f *FRR) Kill() {
 	f.bgpd.Process.Kill()

@@ -28,9 +28,9 @@ func (s *Speaker) Routes(ctx context.Context, q fabric.BGPQuery) (fabric.BGPRout
 	}
 	g.asn, g.peers = c.Speaker.ASN, c.Peers
 	for _, p := range c.Peers {
-		g.names[p.Address.String()] = p.Name
+		g.names[p.Address.WithZone("").String()] = p.Name
 		if p.Name == q.Peer {
-			g.peer = p.Address.String()
+			g.peer, g.key = p.Address.WithZone("").String(), keyOf(p)
 		}
 	}
 	if q.Peer != "" && g.peer == "" {
@@ -61,7 +61,8 @@ type glass struct {
 	speaker *Speaker
 	query   fabric.BGPQuery
 	asn     uint32
-	peer    string // address
+	peer    string // address, as paths have it: without zone
+	key     string // name of its tables
 	peers   []fabric.RoutingPeer
 	names   map[string]string // of peers, by address
 	found   []fabric.BGPRoute
@@ -125,7 +126,7 @@ func (g *glass) family(ctx context.Context, f *api.Family) error {
 	}
 	switch g.query.Table {
 	case fabric.BGPIn:
-		return g.list(ctx, api.TableType_ADJ_IN, g.peer, f, func(d *api.Destination, p *api.Path) {
+		return g.list(ctx, api.TableType_ADJ_IN, g.key, f, func(d *api.Destination, p *api.Path) {
 			key, reason := keyOfPath(d, p), ""
 			if !accepted[key] {
 				reason = fabric.ReasonImportRejected
@@ -134,7 +135,7 @@ func (g *glass) family(ctx context.Context, f *api.Family) error {
 			g.add(d, p, reason)
 		})
 	case fabric.BGPOut:
-		err = g.list(ctx, api.TableType_ADJ_OUT, g.peer, f, func(d *api.Destination, p *api.Path) {
+		err = g.list(ctx, api.TableType_ADJ_OUT, g.key, f, func(d *api.Destination, p *api.Path) {
 			out[d.Prefix] = true
 			g.add(d, p, "")
 		})

@@ -15,7 +15,7 @@ import (
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 )
 
-// peerErrors remembers for each peer why the session is not established: GoBGP says so only in its log.
+// peerErrors remembers for each peer why the session is not established: GoBGP says so only in its log. Addresses are without zone.
 type peerErrors struct {
 	mu    sync.Mutex
 	text  map[netip.Addr]string
@@ -29,19 +29,19 @@ func newPeerErrors() *peerErrors {
 func (e *peerErrors) last(a netip.Addr) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.text[a]
+	return e.text[a.WithZone("")]
 }
 
 func (e *peerErrors) set(a netip.Addr, text string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.text[a] = text
+	e.text[a.WithZone("")] = text
 }
 
 func (e *peerErrors) forget(a netip.Addr) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.text, a)
+	delete(e.text, a.WithZone(""))
 }
 
 // note takes what is an error of a session out of a log line. Less is known of an end that says no more than that there was one.
@@ -76,6 +76,7 @@ func (e *peerErrors) note(message string, fields log.Fields) {
 	if err != nil {
 		return
 	}
+	a = a.WithZone("")
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if weak && e.text[a] != "" || e.text[a] == text {
@@ -113,7 +114,7 @@ func (l *logger) follow(message string, fields log.Fields) {
 	key, _ := fields["Key"].(string)
 	state, _ := fields["new"].(string)
 	if a, err := netip.ParseAddr(key); err == nil {
-		l.onState(a, strings.ToLower(strings.TrimPrefix(state, "BGP_FSM_")))
+		l.onState(a.WithZone(""), strings.ToLower(strings.TrimPrefix(state, "BGP_FSM_")))
 	}
 }
 

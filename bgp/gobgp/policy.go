@@ -61,7 +61,7 @@ func (s *Speaker) reimport(ctx context.Context) (err error) {
 		if x.state != established {
 			continue
 		}
-		e := s.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: x.peer.Address.String(), Soft: true, Direction: api.ResetPeerRequest_IN})
+		e := s.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: keyOf(x.peer), Soft: true, Direction: api.ResetPeerRequest_IN})
 		if e != nil {
 			err = errors.Join(err, fmt.Errorf("apply the import policy to what BGP peer %q has told: %w", x.peer.Name, e))
 		}
@@ -105,7 +105,7 @@ func (b *builder) prefixes(ranges []fabric.PrefixRange) *api.MatchSet {
 
 func (b *builder) neighbour(p fabric.RoutingPeer) *api.MatchSet {
 	if _, ok := b.neighbours[p.Name]; !ok {
-		b.neighbours[p.Name] = b.set(api.DefinedType_NEIGHBOR, []string{fmt.Sprintf("%s/%d", p.Address, p.Address.BitLen())}).Name
+		b.neighbours[p.Name] = b.set(api.DefinedType_NEIGHBOR, []string{fmt.Sprintf("%s/%d", p.Address.WithZone(""), p.Address.BitLen())}).Name
 	}
 	return &api.MatchSet{Type: api.MatchSet_ANY, Name: b.neighbours[p.Name]}
 }

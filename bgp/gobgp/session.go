@@ -34,6 +34,8 @@ type session struct {
 	hold       string    // slug of why it is held down
 	held       time.Time // until when a session that ended for good reason is not tried again; zero where it is
 	counted    string    // what accepted was counted of, see countAccepted
+	lacks      string    // family that the session was to carry and does not, see fabric.PeerState
+	plain      bool      // the peer takes no IPv6 next hops for IPv4: the session is set up without
 }
 
 func newSession(p fabric.RoutingPeer) *session {
@@ -42,15 +44,20 @@ func newSession(p fabric.RoutingPeer) *session {
 
 func (x *session) public(e *peerErrors) fabric.PeerState {
 	p := fabric.PeerState{
-		Name: x.peer.Name, Address: x.peer.Address, ASN: cmp.Or(x.peer.ASN, x.remote),
+		Name: x.peer.Name, Address: x.peer.Address, Interface: x.peer.Interface, ASN: cmp.Or(x.peer.ASN, x.remote),
 		State: x.state, Hold: x.hold, Since: x.since, LastError: x.loss, Received: x.received, Accepted: x.accepted, Flaps: x.flaps,
 	}
 	if x.state != established {
 		if last := e.last(x.peer.Address); last != "" {
 			p.LastError = last
 		}
-	} else if m := x.peer.MaxPrefix; m.Action == fabric.MaxPrefixWarn && x.most > m.Limit {
+		return p
+	}
+	p.Lacks = x.lacks
+	if m := x.peer.MaxPrefix; m.Action == fabric.MaxPrefixWarn && x.most > m.Limit {
 		p.Warning = fmt.Sprintf("%d prefixes of one family received: max_prefix.limit is %d", x.most, m.Limit)
+	} else if x.plain {
+		p.Warning = "the peer takes no IPv6 next hops for IPv4 (RFC 8950): the session carries IPv6 only"
 	}
 	return p
 }
@@ -83,7 +90,7 @@ func (s *Speaker) addPeers(ctx context.Context, c *Config) (err error) {
 		}
 		x := newSession(p)
 		x.restarting = c.Restarting && time.Since(s.began) < time.Duration(p.GracefulRestart)*time.Second
-		if e := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: apiPeer(p, x.restarting)}); e != nil {
+		if e := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: apiPeer(p, x.restarting, false)}); e != nil {
 			err = errors.Join(err, fmt.Errorf("set up session with BGP peer %q: %w", p.Name, e))
 			continue
 		}
@@ -96,24 +103,24 @@ func (s *Speaker) addPeers(ctx context.Context, c *Config) (err error) {
 func (s *Speaker) deletePeer(ctx context.Context, p fabric.RoutingPeer) error {
 	if p.Password != "" && s.running.Listen.IsValid() {
 		// Only an update takes the key from the listening socket; it also resets the session, which goes anyway.
-		open := p
-		open.Password = ""
-		if _, err := s.server.UpdatePeer(ctx, &api.UpdatePeerRequest{Peer: apiPeer(open, false)}); err != nil {
+		open := apiPeer(p, false, false)
+		open.Conf.AuthPassword = ""
+		if _, err := s.server.UpdatePeer(ctx, &api.UpdatePeerRequest{Peer: open}); err != nil {
 			return err
 		}
 	}
-	return s.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: p.Address.String()})
+	return s.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: keyOf(p)})
 }
 
 // recycle sets a session that is not established up anew, with the restart state bit. GoBGP then connects at once instead of after 5 seconds,
 // and says that forwarding went on, which it can say only of a restart (RFC 4724, 3: the F bit). That is so: routes in the kernel do not
 // depend on the session.
 func (s *Speaker) recycle(ctx context.Context, x *session) {
-	if err := s.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: x.peer.Address.String()}); err != nil {
+	if err := s.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: keyOf(x.peer)}); err != nil {
 		s.log.Warn("cannot reconnect", "peer", x.peer.Name, "error", err)
 		return
 	}
-	if err := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: apiPeer(x.peer, true)}); err != nil {
+	if err := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: apiPeer(x.peer, true, x.plain)}); err != nil {
 		s.log.Warn("cannot reconnect", "peer", x.peer.Name, "error", err)
 		delete(s.sessions, x.peer.Name)
 		s.nudge()
@@ -139,7 +146,7 @@ func (s *Speaker) hold(ctx context.Context, x *session, d time.Duration, slug, w
 	x.state = "idle"
 	s.book.session(x.peer, false)
 	s.errors.set(x.peer.Address, why)
-	if err := s.server.DisablePeer(ctx, &api.DisablePeerRequest{Address: x.peer.Address.String()}); err != nil {
+	if err := s.server.DisablePeer(ctx, &api.DisablePeerRequest{Address: keyOf(x.peer)}); err != nil {
 		s.log.Warn("cannot hold a session down", "peer", x.peer.Name, "error", err)
 	}
 }
@@ -170,7 +177,9 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	before := x.state
 	x.state, x.remote = state, cmp.Or(p.GetState().GetPeerAsn(), x.remote)
 	s.stale, s.told = true, s.told || before == established || state == established
-	s.book.session(x.peer, state == established)
+	if state != established {
+		s.book.session(x.peer, false)
+	}
 	if x.peer.ASN == 0 && x.remote == cmp.Or(x.peer.LocalASN, s.running.ASN) && (state == "openconfirm" || state == established) {
 		s.hold(ctx, x, notExternalFor, fabric.ReasonNotExternal, fmt.Sprintf("the peer has our own AS number %d: it is not external", x.remote))
 		return
@@ -200,7 +209,12 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 		s.recycle(ctx, x)
 		return
 	}
+	if s.negotiated(ctx, x) {
+		s.recycle(ctx, x)
+		return
+	}
 	s.log.Info("session established", "peer", x.peer.Name, "address", x.peer.Address)
+	s.book.session(x.carried(), true)
 	x.failures, x.restarting = 0, false
 	s.errors.forget(x.peer.Address)
 	setUserTimeout(x.peer.Address, time.Duration(x.peer.HoldTime)*time.Second, s.log)
@@ -223,7 +237,7 @@ func (s *Speaker) byAddress(address string) *session {
 		return nil
 	}
 	for _, x := range s.sessions {
-		if x.peer.Address == a {
+		if x.peer.Address.WithZone("") == a.WithZone("") {
 			return x
 		}
 	}
@@ -298,7 +312,7 @@ func (s *Speaker) countAccepted(ctx context.Context) {
 		}
 	}
 	for _, x := range s.sessions {
-		x.accepted = counts[x.peer.Address.String()]
+		x.accepted = counts[x.peer.Address.WithZone("").String()]
 	}
 	if !s.unranked {
 		s.told = s.book.rank(beaten) || s.told
@@ -337,9 +351,19 @@ func (s *Speaker) shutdown(ctx context.Context) {
 	s.forget()
 }
 
-func apiPeer(p fabric.RoutingPeer, restarting bool) *api.Peer {
+// keyOf is the address by which GoBGP knows a peer. It can't make a key for TCP MD5 of an address with a zone: such a session is bound to the
+// interface instead, and can only be dialled.
+func keyOf(p fabric.RoutingPeer) string {
+	if p.Password != "" {
+		return p.Address.WithZone("").String()
+	}
+	return p.Address.String()
+}
+
+// apiPeer is a peer for GoBGP; plain leaves out IPv4 of an unnumbered one.
+func apiPeer(p fabric.RoutingPeer, restarting, plain bool) *api.Peer {
 	peer := &api.Peer{
-		Conf: &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.ASN, LocalAsn: p.LocalASN, AuthPassword: p.Password, Description: p.Name},
+		Conf: &api.PeerConf{NeighborAddress: keyOf(p), PeerAsn: p.ASN, LocalAsn: p.LocalASN, AuthPassword: p.Password, Description: p.Name},
 		Timers: &api.Timers{Config: &api.TimersConfig{
 			HoldTime: uint64(p.HoldTime), KeepaliveInterval: uint64(cmp.Or(p.Keepalive, max(1, p.HoldTime/3))),
 			ConnectRetry: 1, IdleHoldTimeAfterReset: 1,
@@ -350,7 +374,14 @@ func apiPeer(p fabric.RoutingPeer, restarting bool) *api.Peer {
 			DeferralTime: 1, // seconds: what we announce does not depend on what peers say, so there is nothing to wait for
 		},
 	}
+	if p.Interface != "" {
+		// GoBGP would take the interface's address with its zone, and then not know what next hop to tell.
+		peer.Transport.LocalAddress, peer.Transport.BindInterface = "::", p.Interface
+	}
 	for _, f := range familiesOf(p) {
+		if plain && f.Afi == api.Family_AFI_IP {
+			continue
+		}
 		af := &api.AfiSafi{
 			Config:            &api.AfiSafiConfig{Family: f, Enabled: true},
 			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: true}},

@@ -100,7 +100,7 @@ func (s *Speaker) forget() {
 }
 
 // OnState has f called when a session enters a state ("opensent", …), before anything is read from the peer in it, so that a crash by what is read
-// can be traced to the peer. Only before Run. f must not block.
+// can be traced to the peer. The address is without zone. Only before Run. f must not block.
 func (s *Speaker) OnState(f func(peer netip.Addr, state string)) { s.logger.onState = f }
 
 // Apply makes c what the speaker has to do. It returns at once; State tells what has become of it. Of several configs in short order, only

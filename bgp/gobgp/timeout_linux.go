@@ -48,7 +48,7 @@ func connectedTo(fd int, peer netip.Addr) bool {
 	remote, port := address(unix.Getpeername(fd))
 	_, local := address(unix.Getsockname(fd))
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	return err == nil && kind == unix.IPPROTO_TCP && remote == peer && (port == bgp.Port || local == bgp.Port)
+	return err == nil && kind == unix.IPPROTO_TCP && remote == peer.WithZone("") && (port == bgp.Port || local == bgp.Port)
 }
 
 func address(sa unix.Sockaddr, err error) (netip.Addr, int) {

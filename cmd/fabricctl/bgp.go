@@ -34,6 +34,7 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 	f := &peerFlags{}
 	flags := cmd.Flags()
 	flags.StringVar(&f.put.Description, "description", "", "`TEXT` that describes it")
+	flags.StringVar(&f.put.Interface, "interface", "", "`INTERFACE` that it is on, in place of an address: the router that is heard there (unnumbered)")
 	flags.StringVar(&f.put.Export, "export", "", "`POLICY` of what it is told, such as own; without one it is told nothing")
 	flags.StringVar(&f.put.Import, "import", "", "`POLICY` of what is taken from it, such as default-only; without one nothing is")
 	flags.IntVar(&f.put.HoldTime, "hold-time", 0, fmt.Sprintf("`SECONDS` of silence after which the session is lost (default %d)", fabric.DefaultHoldTime))
@@ -65,6 +66,7 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 func (f *peerFlags) onto(cmd *cobra.Command, put *api.BGPPeerPut) {
 	for flag, set := range map[string]func(){
 		"description":        func() { put.Description = f.put.Description },
+		"interface":          func() { put.Address, put.Interface = netip.Addr{}, f.put.Interface },
 		"export":             func() { put.Export = f.put.Export },
 		"import":             func() { put.Import = f.put.Import },
 		"hold-time":          func() { put.HoldTime = f.put.HoldTime },
@@ -93,7 +95,7 @@ func (f *peerFlags) onto(cmd *cobra.Command, put *api.BGPPeerPut) {
 
 func (a *app) peerAdd() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "add NAME ADDRESS ASN",
+		Use:   "add NAME [ADDRESS] ASN",
 		Short: "Add a BGP neighbour of all members, or of some",
 		Long: `Add a BGP neighbour of all members, or of those given with --members. What can be announced follows from networks, instances and anycast
 services; what this neighbour is told of it is up to the policy given with --export, and what is taken of it to that of --import. Without a
@@ -101,20 +103,31 @@ policy nothing goes out and nothing comes in (RFC 8212). The policy own is alway
 "fabricctl bgp policy list" shows the others, "fabricctl route list" what is announced and why not. The cluster's own AS number is the config
 key core.bgp_asn.
 
+With --interface in place of an address the link needs none: the neighbour is the router that is heard there by its advertisements, the session
+runs over link-local addresses, and carries both IP versions with IPv6 next hops (RFC 8950).
+
 A password never stands on the command line, where other users see it: give it on stdin or in a file.`,
 		Example: `  fabricctl bgp peer add tor1 192.0.2.254 65001 --export own
   fabricctl bgp peer add tor1 2001:db8::ff 65001 --export own --members n1,n2 --hold-time 3
   fabricctl bgp peer add tor1 192.0.2.254 65001 --export own --bfd-interval 50 --gtsm
+  fabricctl bgp peer add tor1 --interface eth1 external --export own
   fabricctl bgp peer add tor1 192.0.2.254 65001 --export own --password-file /etc/fabric/tor1.password`,
 	}
 	f := a.peerFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		post := api.BGPPeersPost{BGPPeerPut: f.put, Name: args[0]}
 		var err error
-		if post.Address, err = netip.ParseAddr(args[1]); err != nil {
-			return usagef(cmd, "ADDRESS %q is not an IP address", args[1])
+		switch {
+		case len(args) == 2 && f.put.Interface == "":
+			return usagef(cmd, "ASN is missing, or the address: give ADDRESS or --interface")
+		case len(args) == 3 && f.put.Interface != "":
+			return usagef(cmd, "unexpected argument %q: with --interface the address is found", args[1])
+		case len(args) == 3:
+			if post.Address, err = netip.ParseAddr(args[1]); err != nil {
+				return usagef(cmd, "ADDRESS %q is not an IP address", args[1])
+			}
 		}
-		if post.ASN, err = fabric.ParsePeerASN(args[2]); err != nil {
+		if post.ASN, err = fabric.ParsePeerASN(args[len(args)-1]); err != nil {
 			return usagef(cmd, "ASN %v", err)
 		}
 		if post.Password, err = a.password(cmd, f.fromStdin, f.fromFile); err != nil {
@@ -192,7 +205,7 @@ func (a *app) peerList() *cobra.Command {
 		}
 		return list(a.out, *f, all, []column[api.BGPPeer]{
 			{"NAME", func(p api.BGPPeer) string { return p.Name }},
-			{"ADDRESS", func(p api.BGPPeer) string { return p.Address.String() }},
+			{"ADDRESS", func(p api.BGPPeer) string { return where(p.Address, p.Interface) }},
 			{"ASN", func(p api.BGPPeer) string { return p.ASN.String() }},
 			{"MEMBERS", func(p api.BGPPeer) string {
 				if len(p.Members) == 0 {
@@ -296,7 +309,7 @@ func sessionColumns(now time.Time) []column[api.BGPSession] {
 	return []column[api.BGPSession]{
 		{"MEMBER", func(s api.BGPSession) string { return s.Member }},
 		{"PEER", func(s api.BGPSession) string { return s.Name }},
-		{"ADDRESS", func(s api.BGPSession) string { return s.Address.String() }},
+		{"ADDRESS", func(s api.BGPSession) string { return where(s.Address, s.Interface) }},
 		{"ASN", func(s api.BGPSession) string { return strconv.FormatUint(uint64(s.ASN), 10) }},
 		{"STATE", func(s api.BGPSession) string {
 			if s.Stale {
@@ -325,6 +338,14 @@ func sessionColumns(now time.Time) []column[api.BGPSession] {
 			return strings.Join(slices.Compact(lines), "\n")
 		}},
 	}
+}
+
+// where is an address, or the interface of a neighbour that has not been found.
+func where(a netip.Addr, iface string) string {
+	if a.IsValid() {
+		return a.String()
+	}
+	return iface
 }
 
 // bfdWords is the state of BFD and, when it is up, after how long a silence the neighbour is dead.

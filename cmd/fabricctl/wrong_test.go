@@ -70,6 +70,8 @@ func TestWrongInput(t *testing.T) {
 		{"cluster join x --address n1", 2, `Error: fabricctl cluster join: --address "n1" is not ADDRESS[:PORT], such as 192.0.2.1 or [2001:db8::1]:8443; see "fabricctl cluster join --help"`},
 		{"cluster revoke-token n4", 1, `Error: there is no token for member "n4"; see "fabricctl cluster list-tokens"`},
 		{"bgp peer add tor1 192.0.2.256 65001", 2, `Error: fabricctl bgp peer add: ADDRESS "192.0.2.256" is not an IP address; see "fabricctl bgp peer add --help"`},
+		{"bgp peer add tor1 65001", 2, `Error: fabricctl bgp peer add: ASN is missing, or the address: give ADDRESS or --interface; see "fabricctl bgp peer add --help"`},
+		{"bgp peer add tor1 192.0.2.254 65001 --interface eth1", 2, `Error: fabricctl bgp peer add: unexpected argument "192.0.2.254": with --interface the address is found; see "fabricctl bgp peer add --help"`},
 		{"bgp peer add tor1 192.0.2.254 AS1", 2, `Error: fabricctl bgp peer add: ASN "AS1" is not a number from 1 to 4294967295, internal or external; see "fabricctl bgp peer add --help"`},
 		{"bgp peer add tor1 192.0.2.254 1 --password secret", 2, `Error: fabricctl bgp peer add: unknown flag: --password; see "fabricctl bgp peer add --help"`},
 		{"bgp peer add tor1 192.0.2.254 1 --password-stdin", 2, `Error: fabricctl bgp peer add: the password is empty; see "fabricctl bgp peer add --help"`},

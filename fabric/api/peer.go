@@ -12,7 +12,8 @@ import (
 // BGPPeerPut is what can be changed of a BGP peer.
 type BGPPeerPut struct {
 	Description     string         `json:"description"`
-	Address         netip.Addr     `json:"address"`
+	Address         netip.Addr     `json:"address"`          // "" where it is on an interface
+	Interface       string         `json:"interface"`        // unnumbered: the neighbour is the router that is heard there
 	ASN             fabric.PeerASN `json:"asn"`              // number, "internal" or "external"
 	LocalASN        uint32         `json:"local_asn"`        // 0: the member's own
 	HoldTime        int            `json:"hold_time"`        // seconds; 0 is the default
@@ -23,7 +24,7 @@ type BGPPeerPut struct {
 	BFD             fabric.PeerBFD `json:"bfd"`
 	Password        *string        `json:"password,omitempty"` // never shown; leaving it out of a change keeps it, "" removes it
 	Passive         bool           `json:"passive"`            // wait for it to connect
-	Families        []string       `json:"families"`           // "ipv4", "ipv6"; none is that of the address
+	Families        []string       `json:"families"`           // "ipv4", "ipv6"; none is that of the address, on an interface both
 	MaxPrefix       PeerMaxPrefix  `json:"max_prefix"`
 	Members         []string       `json:"members"` // names, or failure_domain:NAME; none is all
 	Disabled        bool           `json:"disabled"`
@@ -121,7 +122,7 @@ func showPeer(p *fabric.Peer, sessions []BGPSession) BGPPeer {
 
 func peerPut(p *fabric.Peer) BGPPeerPut {
 	return BGPPeerPut{
-		Description: p.Description, Address: p.Address, ASN: p.ASN, HoldTime: p.HoldTime, GracefulRestart: p.GracefulRestart,
+		Description: p.Description, Address: p.Address, Interface: p.Interface, ASN: p.ASN, HoldTime: p.HoldTime, GracefulRestart: p.GracefulRestart,
 		MultihopTTL: p.MultihopTTL, GTSM: p.GTSM, BFD: p.BFD, Members: append([]string{}, p.Members...), Disabled: p.Disabled,
 		LocalASN: p.LocalASN, Keepalive: p.Keepalive, Passive: p.Passive, Families: append([]string{}, p.Families...), MaxPrefix: PeerMaxPrefix(p.MaxPrefix),
 		Import: p.Import, Export: p.Export,
@@ -129,7 +130,7 @@ func peerPut(p *fabric.Peer) BGPPeerPut {
 }
 
 func (put BGPPeerPut) apply(p *fabric.Peer) {
-	p.Description, p.Address, p.ASN = put.Description, put.Address, put.ASN
+	p.Description, p.Address, p.Interface, p.ASN = put.Description, put.Address, put.Interface, put.ASN
 	p.HoldTime, p.GracefulRestart, p.MultihopTTL = put.HoldTime, put.GracefulRestart, put.MultihopTTL
 	p.GTSM, p.BFD = put.GTSM, put.BFD
 	p.Members, p.Disabled = put.Members, put.Disabled
@@ -190,7 +191,7 @@ func (s *Server) sessions(r *request) []BGPSession {
 				Member: m.Name, PeerState: fabric.JSON[fabric.PeerState](c.Data), Reason: c.Reason, Message: c.Message, Stale: offline(r.status, m.Name),
 			}
 			if session.Name == "" { // no report, or one without data
-				session.PeerState = fabric.PeerState{Name: p.Name, Address: p.Address, ASN: p.ASN.Of(cmp.Or(p.LocalASN, r.snap.ASN(m.Name))), State: "idle"}
+				session.PeerState = fabric.PeerState{Name: p.Name, Address: p.Address, Interface: p.Interface, ASN: p.ASN.Of(cmp.Or(p.LocalASN, r.snap.ASN(m.Name))), State: "idle"}
 			}
 			if !ok {
 				session.Reason, session.Message = "no-report", "the member has not said anything of this session"

@@ -285,8 +285,8 @@ func (c *chain) whyNoPeer() string {
 			all = append(all, fmt.Sprintf("%s is disabled", p.Name))
 		case !p.On(c.in.Desired, c.member):
 			all = append(all, fmt.Sprintf("%s is not a peer of %s", p.Name, c.member))
-		case p.Address.IsValid() && !p.Carries(c.intent.Prefix.Addr()):
-			all = append(all, fmt.Sprintf("the session with %s carries %s only", p.Name, family(p.Address)))
+		case !p.Carries(c.intent.Prefix.Addr()):
+			all = append(all, fmt.Sprintf("the session with %s does not carry %s", p.Name, family(c.intent.Prefix.Addr())))
 		}
 	}
 	if len(all) == 0 {

@@ -166,7 +166,10 @@ func (d *detectors) put(ctx context.Context) error {
 			Key:    bfd.Key{Address: p.Address, Multihop: p.MultihopTTL > 0},
 			Config: bfd.Config{MinTx: interval, MinRx: interval, Multiplier: uint8(p.BFD.Multiplier), Passive: p.BFD.Passive},
 		}
-		if !x.Multihop {
+		switch {
+		case p.Interface != "":
+			x.Interface = p.Interface
+		case !x.Multihop:
 			x.Interface = d.uplink(p.Address)
 		}
 		if _, there := d.keys[p.Name]; !there && !begun[p.Name] && !p.BFD.Strict && !d.adopted[x.Key] {

@@ -281,6 +281,8 @@ func tell(s *fabric.RouteState, r fabric.Routing, a fabric.Announcement, session
 			announced = true
 		case !sessions[name].Established():
 			p.Reason = fabric.ReasonSessionDown
+		case sessions[name].Lacks == fabric.FamilyOf(a.Prefix.Addr()):
+			p.Reason = fabric.ReasonNoFamily
 		default:
 			p.Reason = fabric.ReasonSending
 		}

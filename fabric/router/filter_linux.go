@@ -94,6 +94,11 @@ func replace(conn *nftables.Conn, g guard) (rules int) {
 				to = h.to(a)
 			}
 			add(h.tcp(), to, port(destinationPort, g.listen.Port()), h.source(set, true))
+			for _, a := range h.addressesOf(g.admit) {
+				if a.Zone() != "" {
+					add(h.tcp(), to, port(destinationPort, g.listen.Port()), h.from(a), elsewhere(a.Zone()))
+				}
+			}
 		}
 	}
 	return rules
@@ -143,11 +148,21 @@ func (h header) addressesOf(all []netip.Addr) []netip.Addr {
 func (h header) set(conn *nftables.Conn, table *nftables.Table, name string, addresses []netip.Addr) *nftables.Set {
 	s := &nftables.Set{Table: table, Name: name + h.version, KeyType: h.key}
 	var elements []nftables.SetElement
-	for _, a := range addresses {
+	for _, a := range unzoned(addresses) {
 		elements = append(elements, nftables.SetElement{Key: a.AsSlice()})
 	}
 	_ = conn.AddSet(s, elements) // fails only for kinds of sets that this is not
 	return s
+}
+
+// unzoned are addresses without their zones, each once.
+func unzoned(addresses []netip.Addr) []netip.Addr {
+	var all []netip.Addr
+	for _, a := range addresses {
+		all = append(all, a.WithZone(""))
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
 }
 
 func (h header) tcp() []expr.Any {
@@ -165,10 +180,24 @@ func (h header) source(s *nftables.Set, other bool) []expr.Any {
 	}
 }
 
-func (h header) to(a netip.Addr) []expr.Any {
+func (h header) to(a netip.Addr) []expr.Any { return h.address(h.destinationAt, a) }
+
+func (h header) from(a netip.Addr) []expr.Any { return h.address(h.sourceAt, a) }
+
+func (h header) address(offset uint32, a netip.Addr) []expr.Any {
 	return []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: h.destinationAt, Len: h.length},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: h.length},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: a.AsSlice()},
+	}
+}
+
+// elsewhere matches packets that came in on another interface than this.
+func elsewhere(name string) []expr.Any {
+	padded := make([]byte, unix.IFNAMSIZ)
+	copy(padded, name)
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: padded},
 	}
 }
 

@@ -12,6 +12,7 @@ type guard struct {
 	listen netip.AddrPort // where sessions are accepted; zero: nowhere
 	admit  []netip.Addr   // that may connect to it
 	near   []netip.Addr   // whose packets must have crossed no router (RFC 5082)
+	// Of these, link-local addresses have the interface as zone that alone they are admitted on.
 }
 
 // guardOf is the guard for the peers that there are to be sessions with.

@@ -14,31 +14,31 @@ type hold struct {
 	since   time.Time
 }
 
-// admit divides peers into those to have a session with now, and those that have to wait. begun are those with an established session.
-func admit(peers []fabric.RoutingPeer, states map[string]fabric.BFDState, begun map[string]bool, guilty penalties, before map[string]hold, now time.Time) (open []fabric.RoutingPeer, held map[string]hold) {
-	held = map[string]hold{}
+// admit divides peers into those to have a session with now, and those that have to wait. missing are those whose neighbour is not there, begun
+// those with an established session.
+func admit(peers []fabric.RoutingPeer, missing map[string]hold, states map[string]fabric.BFDState, begun map[string]bool, guilty penalties, before map[string]hold, now time.Time) (open []fabric.RoutingPeer, waiting map[string]hold) {
+	waiting = map[string]hold{}
 	for _, p := range peers {
-		h, ok := penaltyHold(p, guilty, now)
+		h, ok := missing[p.Name]
+		if !ok {
+			h, ok = penaltyHold(p, guilty, now)
+		}
 		if !ok && !begun[p.Name] {
 			h, ok = strictHold(p, states)
 		}
 		if ok {
-			h.since = now
-			if old, ok := before[p.Name]; ok && old.reason == h.reason {
-				h.since = old.since
-			}
-			held[p.Name] = h
+			waiting[p.Name] = held(h, p.Name, before, now)
 			continue
 		}
 		p.BFD = fabric.PeerBFD{} // no reason to end a session when it changes
 		open = append(open, p)
 	}
-	return open, held
+	return open, waiting
 }
 
 // penaltyHold tells whether a peer has to wait because it is believed to have crashed the worker.
 func penaltyHold(p fabric.RoutingPeer, guilty penalties, now time.Time) (hold, bool) {
-	x, ok := guilty.held(p.Address, now)
+	x, ok := guilty.held(p.Address.WithZone(""), now)
 	if !ok {
 		return hold{}, false
 	}
@@ -59,18 +59,22 @@ func strictHold(p fabric.RoutingPeer, states map[string]fabric.BFDState) (hold, 
 }
 
 // peerStates adds to what is known of BGP sessions what is known beside it.
-func peerStates(peers []fabric.RoutingPeer, sessions []fabric.PeerState, states map[string]fabric.BFDState, held map[string]hold) []fabric.PeerState {
+func (w *Worker) peerStates(sessions []fabric.PeerState, states map[string]fabric.BFDState) []fabric.PeerState {
 	known := map[string]fabric.PeerState{}
 	for _, s := range sessions {
 		known[s.Name] = s
 	}
 	var all []fabric.PeerState
-	for _, p := range peers {
+	for _, p := range w.peers {
 		s, ok := known[p.Name]
-		if h, waits := held[p.Name]; waits {
-			s = fabric.PeerState{Name: p.Name, Address: p.Address, ASN: p.ASN, State: "idle", Since: h.since, LastError: h.message, Hold: h.reason, Flaps: s.Flaps}
+		if h, waits := w.held[p.Name]; waits {
+			s = fabric.PeerState{Name: p.Name, Address: p.Address, Interface: p.Interface, ASN: p.ASN, State: "idle", Since: h.since, LastError: h.message, Hold: h.reason}
 		} else if !ok {
 			continue
+		}
+		s.Flaps += w.lost[p.Name]
+		if warning := rivalWarning(p, w.found); warning != "" {
+			s.Warning = joinWords(s.Warning, warning)
 		}
 		if b, ok := states[p.Name]; ok {
 			s.BFD = &b

@@ -195,7 +195,7 @@ func (m *Module) steady(now time.Time) (state *fabric.RoutingState, again time.D
 	next := map[string]fabric.PeerState{}
 	for i := range s.Peers {
 		p := &s.Peers[i]
-		if !p.Established() {
+		if !p.Established() && p.Hold == "" {
 			p.State = "active"
 		}
 		old, ok := m.counters[p.Name]

@@ -3,6 +3,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"netfabric/bgp/gobgp"
+	"netfabric/bgp/unnumbered"
 	"netfabric/fabric"
 )
 
@@ -27,35 +29,40 @@ type Worker struct {
 	calls   chan func()
 	over    chan struct{} // closed when Run is over
 
-	speaker   *gobgp.Speaker
-	bfd       *detectors
-	begun     map[string]bool // peers whose session is established
-	held      map[string]hold // peers without a session, by name
-	watchdog  *watchdog
-	filter    filter
-	filterErr error
-	links     *links
-	kernel    *kernel
-	routing   fabric.Routing
-	fromDisk  bool
-	set       bool // there is a value
-	taken     bool // and it is new
-	restarts  bool // kernel routes of an earlier run have forwarded until now
-	processes map[fabric.Process]*watched
-	trackers  map[copyKey]*tracker
-	dampings  map[dampKey]*damping
-	leave     *leave
-	settled   fabric.DrainPhase      // that what is done reflects
-	version   uint64                 // of what the speaker was last given
-	shutting  uint64                 // the first version with which peers are told that the member leaves
-	verdicts  map[copyKey]verdict    // of an earlier run
-	failed    map[netip.Prefix]error // kernel routes that can't be made
-	pruneErr  error
-	keepErr   error     // the value is not on disk
-	dirty     bool      // something happened that what is done does not reflect yet
-	reload    time.Time // when to look at what routes the kernel has
-	tell      time.Time // when to tell of results of checks that changed no verdict; zero: there are none
-	told      time.Time // when that was done last
+	speaker    *gobgp.Speaker
+	bfd        *detectors
+	begun      map[string]bool // peers whose session is established
+	held       map[string]hold // peers without a session, by name
+	watchdog   *watchdog
+	filter     filter
+	filterErr  error
+	links      *links
+	kernel     *kernel
+	neighbours *unnumbered.Discovery
+	found      map[string]unnumbered.State // by interface
+	peers      []fabric.RoutingPeer        // of routing, with the addresses that were found
+	lost       losses
+	recorded   map[string]netip.Addr // neighbours in the file for the next run
+	routing    fabric.Routing
+	fromDisk   bool
+	set        bool // there is a value
+	taken      bool // and it is new
+	restarts   bool // kernel routes of an earlier run have forwarded until now
+	processes  map[fabric.Process]*watched
+	trackers   map[copyKey]*tracker
+	dampings   map[dampKey]*damping
+	leave      *leave
+	settled    fabric.DrainPhase      // that what is done reflects
+	version    uint64                 // of what the speaker was last given
+	shutting   uint64                 // the first version with which peers are told that the member leaves
+	verdicts   map[copyKey]verdict    // of an earlier run
+	failed     map[netip.Prefix]error // kernel routes that can't be made
+	pruneErr   error
+	keepErr    error     // the value is not on disk
+	dirty      bool      // something happened that what is done does not reflect yet
+	reload     time.Time // when to look at what routes the kernel has
+	tell       time.Time // when to tell of results of checks that changed no verdict; zero: there are none
+	told       time.Time // when that was done last
 
 	setting sync.Mutex // of Set
 	looking sync.Mutex // of Routes
@@ -79,7 +86,7 @@ func New(log *slog.Logger, state string, bfd func() *exec.Cmd) (*Worker, error) 
 	w := &Worker{
 		log: log, disk: d, started: time.Now().UTC().Truncate(time.Millisecond),
 		calls: make(chan func(), 256), over: make(chan struct{}),
-		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, leave: newLeave(), verdicts: map[copyKey]verdict{},
+		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, leave: newLeave(), verdicts: map[copyKey]verdict{}, lost: losses{},
 	}
 	w.gateways = newGateways(log, state, w.bump)
 	w.speaker = gobgp.New(log, func() {
@@ -113,6 +120,7 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
+	defer w.neighbours.Set(nil)
 	timer := time.NewTimer(0)
 	for {
 		select {
@@ -155,6 +163,11 @@ func (w *Worker) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("follow interfaces: %w", err)
 	}
+	w.neighbours = unnumbered.New(w.log, func(name string) (int, bool) {
+		x, _ := w.links.get(name)
+		return x.index, x.up
+	}, func() { w.post(func() { w.dirty = true; w.bump() }) })
+	w.recall()
 	w.kernel = &kernel{links: w.links}
 	if err := w.kernel.load(); err != nil {
 		return err
@@ -246,6 +259,7 @@ func (w *Worker) take(r fabric.Routing) {
 	w.leave.Set(r.Drain, w.set, time.Now())
 	w.routing, w.set, w.taken, w.dirty = r, true, true, true
 	w.gateways.set(r.Gateways)
+	w.neighbours.Set(interfacesOf(r.Peers))
 	needed := map[fabric.Process]bool{}
 	trackers, dampings := map[copyKey]*tracker{}, map[dampKey]*damping{}
 	for _, a := range r.Announcements {
@@ -312,12 +326,13 @@ func (w *Worker) watch(p fabric.Process) *watched {
 }
 
 func (w *Worker) sessionsChanged() {
-	begun := map[string]bool{}
+	begun, alive := map[string]bool{}, map[string]bool{}
 	for _, p := range w.speaker.State().Peers {
 		if p.Established() {
-			begun[p.Name] = true
+			begun[p.Name], alive[p.Interface] = true, true
 		}
 	}
+	w.neighbours.Alive(alive)
 	if !maps.Equal(begun, w.begun) {
 		w.begun, w.dirty = begun, true
 	}
@@ -326,6 +341,7 @@ func (w *Worker) sessionsChanged() {
 
 func (w *Worker) linksChanged() {
 	w.dirty = true
+	w.neighbours.LinksChanged()
 	w.reloadIn(reloadAfter)
 }
 
@@ -399,8 +415,8 @@ func (w *Worker) step(now time.Time) time.Time {
 
 // pardoned tells whether the penalty of a peer that is held for it is over.
 func (w *Worker) pardoned(now time.Time) bool {
-	return slices.ContainsFunc(w.routing.Peers, func(p fabric.RoutingPeer) bool {
-		_, guilty := w.watchdog.penalties.held(p.Address, now)
+	return slices.ContainsFunc(w.peers, func(p fabric.RoutingPeer) bool {
+		_, guilty := w.watchdog.penalties.held(p.Address.WithZone(""), now)
 		return w.held[p.Name].reason == fabric.ReasonPenalty && !guilty
 	})
 }
@@ -455,10 +471,16 @@ func (w *Worker) settle(now time.Time) {
 			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers, Attributes: w.leave.attributes(a.Peers, weighed(a, w.trackers))})
 		}
 	}
-	w.bfd.Apply(w.routing.Peers, w.begun)
+	w.found = w.neighbours.State()
+	w.record(w.found)
+	var missing map[string]hold
+	w.peers, missing = resolve(w.routing.Peers, w.found)
+	w.bfd.Apply(there(w.peers, missing), w.begun)
 	states, _, _ := w.bfd.State()
 	var open []fabric.RoutingPeer
-	open, w.held = admit(w.routing.Peers, states, w.begun, w.watchdog.penalties, w.held, now)
+	before := w.held
+	open, w.held = admit(w.peers, missing, states, w.begun, w.watchdog.penalties, before, now)
+	w.lost.note(w.speaker.State().Peers, w.held, before)
 	if w.filterErr = w.filter.put(guardOf(w.routing.Speaker, open)); w.filterErr != nil {
 		w.reloadIn(retryAfter)
 	}
@@ -498,7 +520,7 @@ func (w *Worker) report() fabric.RoutingState {
 	bfdStates, warning, bfdErr := w.bfd.State()
 	state := fabric.RoutingState{
 		Worker: fabric.WorkerState{PID: os.Getpid(), Started: w.started, Revision: w.routing.Revision, FromDisk: w.fromDisk, Warning: warning, Drain: w.leave.phase},
-		Peers:  peerStates(w.routing.Peers, bgp.Peers, bfdStates, w.held),
+		Peers:  w.peerStates(bgp.Peers, bfdStates),
 
 		Gateways: w.gateways.report(),
 	}
@@ -537,18 +559,19 @@ func validate(r fabric.Routing) error {
 			}
 		}
 	}
-	names, addresses := map[string]bool{}, map[netip.Addr]bool{}
+	names, places := map[string]bool{}, map[string]bool{}
 	for _, p := range r.Peers {
-		if !p.Address.IsValid() || p.Name == "" || p.HoldTime < 3 || p.GracefulRestart < 1 {
-			return fabric.Invalidf("bad-peer", "peer %q: needs a name, an address, and times", p.Name)
+		if p.Address.IsValid() == (p.Interface != "") || p.Name == "" || p.HoldTime < 3 || p.GracefulRestart < 1 {
+			return fabric.Invalidf("bad-peer", "peer %q: needs a name, an address or an interface, and times", p.Name)
 		}
 		if err := p.BFD.Validate(p.Name); err != nil {
 			return err
 		}
-		if names[p.Name] || addresses[p.Address] {
-			return fabric.Invalidf("bad-peer", "peer %q at %s: the name or the address is there twice", p.Name, p.Address)
+		place := cmp.Or(p.Interface, p.Address.String())
+		if names[p.Name] || places[place] {
+			return fabric.Invalidf("bad-peer", "peer %q at %s: the name or the place is there twice", p.Name, place)
 		}
-		names[p.Name], addresses[p.Address] = true, true
+		names[p.Name], places[place] = true, true
 	}
 	if err := validateGateways(r.Gateways); err != nil {
 		return err
