@@ -24,9 +24,10 @@ type Gateway struct {
 	PreemptDelay int            `json:"preempt_delay,omitempty"`
 	Tracks       []Track        `json:"tracks,omitempty"`
 
-	Checksum GatewayChecksum `json:"checksum,omitempty"` // of IPv4 advertisements that are sent; empty is ChecksumRFC5798
-	Unicast  bool            `json:"unicast,omitempty"`  // advertise to the other members' own addresses and to Peers, not to the multicast group
-	Peers    []netip.Addr    `json:"peers,omitempty"`    // with Unicast: routers that are no members
+	Checksum GatewayChecksum `json:"checksum,omitempty"`  // of IPv4 advertisements that are sent; empty is ChecksumRFC5798
+	Unicast  bool            `json:"unicast,omitempty"`   // advertise to the other members' own addresses and to Peers, not to the multicast group
+	Peers    []netip.Addr    `json:"peers,omitempty"`     // with Unicast: routers that are no members
+	NoAccept bool            `json:"no_accept,omitempty"` // drop what is sent to the addresses themselves, neighbour discovery apart
 }
 
 // Defaults and bounds of a Gateway.
@@ -142,7 +143,8 @@ func (g *Gateway) Validate() error {
 	}
 	for member, p := range g.Priorities {
 		if p < 1 || p > MaxPriority {
-			return fail("bad-priority", "priority %d of member %s must be 1 to %d", p, member, MaxPriority)
+			return fail("bad-priority", "priority %d of member %s must be 1 to %d", p, member, MaxPriority).
+				WithFix("255 is for a router that has the addresses itself; members have them only while they are Active")
 		}
 		if !g.On(member) {
 			return fail("bad-priority", "member %s has a priority but is not one of its members", member)

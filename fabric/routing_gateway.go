@@ -22,6 +22,7 @@ type RoutingGateway struct {
 	Checksum GatewayChecksum `json:"checksum,omitempty"`
 	Unicast  bool            `json:"unicast,omitempty"` // advertise to Successors and Peers instead of the group
 	Peers    []netip.Addr    `json:"peers,omitempty"`
+	NoAccept bool            `json:"no_accept,omitempty"`
 	Unmet    bool            `json:"unmet,omitempty"` // with Unicast: there are other members, but no address of any is known yet
 }
 

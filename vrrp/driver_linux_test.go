@@ -303,20 +303,27 @@ func TestStopped(t *testing.T) {
 	}
 }
 
-// TestForwarding: while Active, what is sent to the virtual MAC is routed on, though the interface itself routes nothing.
+// TestForwarding: what is sent to the virtual MAC is routed on, and what comes back, though the host routes nothing before and after.
 func TestForwarding(t *testing.T) {
 	l := newLink(t, 1)
 	l.namespace("s")
 	l.in("r1", "ip link add eth1 type veth peer name eth0 netns "+l.name("s"), "ip link set eth1 up",
-		"ip addr add 203.0.113.1/24 dev eth1", "ip addr add 2001:db8:1::1/64 dev eth1 nodad",
-		"sysctl -qw net.ipv4.conf.eth1.forwarding=1", "sysctl -qw net.ipv6.conf.eth1.force_forwarding=1")
+		"ip addr add 203.0.113.1/24 dev eth1", "ip addr add 2001:db8:1::1/64 dev eth1 nodad", "sysctl -qw net.ipv4.conf.eth1.rp_filter=1")
 	l.in("s", "ip link set eth0 up", "ip addr add 203.0.113.2/24 dev eth0", "ip addr add 2001:db8:1::2/64 dev eth0 nodad",
 		"ip route add default via 203.0.113.1", "ip -6 route add default via 2001:db8:1::1")
-	if got := l.in("r1", "sysctl -n net.ipv4.conf.eth0.forwarding net.ipv6.conf.all.forwarding"); got != "0\n0\n" {
-		t.Fatalf("the namespace forwards by itself: %q", got)
+	settings := func() string {
+		out := l.in("r1", "sysctl -n net.ipv4.conf.eth0.forwarding net.ipv4.conf.eth1.forwarding net.ipv4.conf.eth1.rp_filter net.ipv4.conf.eth0.arp_ignore "+
+			"net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.forwarding net.ipv6.conf.eth1.force_forwarding")
+		return strings.Join(strings.Fields(out), " ")
 	}
+	before := settings()
+	if !strings.HasPrefix(before, "0 0 1 0 0 0") {
+		t.Fatalf("the namespace forwards by itself: %s", before)
+	}
+	g := testGateway(255, time.Second)
+	g.Uplinks = []string{"eth1"}
 	r1 := l.driver("r1")
-	r1.set(testGateway(255, time.Second))
+	r1.set(g)
 	r1.waitFor(IPv4, Active)
 	r1.waitFor(IPv6, Active)
 	for _, to := range []string{"203.0.113.2", "2001:db8:1::2", gateway4, gateway6} {
@@ -324,6 +331,62 @@ func TestForwarding(t *testing.T) {
 		p.waitAnswered(t, time.Now())
 		p.end()
 	}
+	if got := settings(); got != "1 1 2 1 0 0 1" {
+		t.Errorf("with a gateway: %s", got)
+	}
+	l.in("r1", "sysctl -qw net.ipv4.conf.eth1.forwarding=0")
+	wait(t, 2*rescanPeriod, "a setting repaired that somebody else has changed", func() bool { return settings() == "1 1 2 1 0 0 1" })
+	r1.kill()
+	r1 = l.driver("r1")
+	r1.set()
+	wait(t, 5*time.Second, "settings put back by another process", func() bool { return settings() == before })
+}
+
+// TestAcceptMode: a gateway that does not accept forwards, and answers neighbour discovery, but nothing else.
+func TestAcceptMode(t *testing.T) {
+	l := newLink(t, 1)
+	g := testGateway(254, 10*time.Millisecond)
+	g.Accept = false
+	r1 := l.driver("r1")
+	r1.set(g)
+	r1.waitFor(IPv4, Active)
+	r1.waitFor(IPv6, Active)
+	answers := func(to string) bool { return l.try("c", "ping -n -c 1 -W 1 "+to) }
+	for _, through := range []string{service4, service6} { // needs ARP and neighbour discovery for the gateway
+		p := l.probe(through)
+		p.waitAnswered(t, time.Now())
+		p.end()
+	}
+	if answers(gateway4) || answers(gateway6) || answers("fe80::5e00:233%eth0") {
+		t.Error("the gateway takes what is sent to itself")
+	}
+	if !l.try("r1", "ping -n -c 1 -W 1 "+gateway4) {
+		t.Error("the host itself is kept from its address")
+	}
+	l.in("r1", "nft flush ruleset")
+	wait(t, 2*rescanPeriod, "the filter made anew", func() bool { return l.try("r1", "nft list table inet fabric_vrrp") })
+	g.Accept = true
+	r1.set(g)
+	wait(t, 5*time.Second, "answers", func() bool { return answers(gateway4) && answers(gateway6) })
+	if l.try("r1", "nft list table inet fabric_vrrp") {
+		t.Error("the filter is left behind")
+	}
+}
+
+// TestOwnedAddress: a member that has the address itself takes no part, unless it is the owner.
+func TestOwnedAddress(t *testing.T) {
+	l := newLink(t, 1)
+	l.in("r1", "ip addr add "+gateway4+"/24 dev eth0")
+	r1 := l.driver("r1")
+	r1.set(testGateway(200, 10*time.Millisecond))
+	wait(t, 5*time.Second, "the reason", func() bool { return r1.router(IPv4).ErrorReason == "address-owned" })
+	r1.waitFor(IPv6, Active)
+	l.in("r1", "ip addr del "+gateway4+"/24 dev eth0")
+	r1.waitFor(IPv4, Active)
+	l.in("r1", "ip addr add "+gateway4+"/24 dev eth0")
+	r1.waitFor(IPv4, Initialize)
+	r1.set(testGateway(255, 10*time.Millisecond))
+	r1.waitFor(IPv4, Active)
 }
 
 // TestForeign: virtual routers that are not ours are noted, and so is one of version 2.

@@ -28,6 +28,8 @@ type Gateway struct {
 	Peers        []netip.Addr   // with Unicast
 	Unmet        bool           // with Unicast: there are other routers, but none is known. A family without peers does not start then
 	Successors   []netip.Addr   // own addresses of other members, best first, to be asked in a planned handover
+	Accept       bool           // Accept_Mode: also when not the owner, take packets that are for the addresses themselves
+	Uplinks      []string       // interfaces by which packets for hosts come in
 	Refresh      time.Duration  // announce the addresses again this often while Active; 0: never
 	LastResort   bool           // be Active only while no other router is there to take over
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -42,6 +41,7 @@ type hostDone struct {
 	key    routerKey
 	serial uint64
 	err    error
+	setup  bool // of the host as a whole, not of a virtual router
 }
 
 // host makes interfaces and addresses follow wishes, in a goroutine of its own: the kernel's configuration lock can be
@@ -58,15 +58,29 @@ type host struct {
 	wake  chan struct{}
 	ended chan struct{}
 
-	saved map[string]parentSettings // as they were before we changed them; only the goroutine uses it
-	users map[string]map[routerKey]bool
+	setup      setup
+	setupDirty bool // to be applied
+	pruneDirty bool // what it has no more is to be put back, once no wish is left
+
+	// Only the goroutine uses these.
+	keeper  *keeper
+	filter  filter
+	pruning bool // it is known what is wanted
 }
 
-func newHost(nl *netlink.Handle, done func(hostDone)) *host {
+func newHost(nl *netlink.Handle, keeper *keeper, done func(hostDone)) *host {
 	return &host{
 		nl: nl, done: done, wants: map[routerKey]*hostWant{}, dirty: map[routerKey]bool{}, wake: make(chan struct{}, 1),
-		ended: make(chan struct{}), saved: map[string]parentSettings{}, users: map[string]map[routerKey]bool{},
+		ended: make(chan struct{}), keeper: keeper,
 	}
+}
+
+// prepare has the host be as virtual routers need it. It is done before any wish that is recorded afterwards.
+func (h *host) prepare(s setup) {
+	h.mu.Lock()
+	h.setup, h.setupDirty, h.pruneDirty = s, true, true
+	h.mu.Unlock()
+	h.poke()
 }
 
 // set records a wish; nil is for the interface to go.
@@ -115,9 +129,22 @@ func (h *host) run() {
 				serial = w.serial
 				err = h.apply(k, *w)
 			}
-			h.done(hostDone{k, serial, err})
+			h.done(hostDone{key: k, serial: serial, err: err})
+		case "setup":
+			h.mu.Lock()
+			s := h.setup
+			h.mu.Unlock()
+			h.done(hostDone{setup: true, err: errors.Join(h.keeper.apply(s.sysctls, s.forward6, false), h.filter.put(s.guard))})
 		case "purge":
 			h.removeLeftovers()
+			h.pruning = true
+		case "prune":
+			h.mu.Lock()
+			s := h.setup
+			h.mu.Unlock()
+			if h.pruning {
+				h.done(hostDone{setup: true, err: h.keeper.apply(s.sysctls, s.forward6, true)})
+			}
 		case "stop":
 			return
 		default:
@@ -130,6 +157,10 @@ func (h *host) run() {
 func (h *host) next() (k routerKey, w *hostWant, what string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.setupDirty {
+		h.setupDirty = false
+		return k, nil, "setup"
+	}
 	best := -1
 	for key := range h.dirty {
 		urgency := 0
@@ -149,8 +180,12 @@ func (h *host) next() (k routerKey, w *hostWant, what string) {
 		return k, w, "wish"
 	}
 	if h.purge {
-		h.purge = false
+		h.purge, h.pruneDirty = false, true
 		return k, nil, "purge"
+	}
+	if h.pruneDirty {
+		h.pruneDirty = false
+		return k, nil, "prune"
 	}
 	if h.stop {
 		return k, nil, "stop"
@@ -163,7 +198,7 @@ func linkName(k routerKey, parentIndex int) string {
 	return fmt.Sprintf("vr%s-%d-%d", strings.TrimPrefix(string(k.Family), "ipv"), k.VRID, parentIndex)
 }
 
-// aliasPrefix marks interfaces as ours; what follows is for people and for putting settings back after a crash.
+// aliasPrefix marks interfaces as ours; what follows tells what for.
 const aliasPrefix = "netfabric vrrp "
 
 // apply makes one virtual router's interface as wished.
@@ -222,7 +257,7 @@ func (h *host) ensureLink(k routerKey, w hostWant) (netlink.Link, error) {
 				WithFix("rename or delete it")
 		}
 		if m, ok := link.(*netlink.Macvlan); ok && a.ParentIndex == w.index && a.HardwareAddr.String() == mac.String() && m.Mode == netlink.MACVLAN_MODE_BRIDGE {
-			return link, h.useParent(k, w, link)
+			return link, h.mark(k, w, link)
 		}
 		if err := h.nl.LinkDel(link); err != nil {
 			return nil, fmt.Errorf("replace %s: %w", name, err)
@@ -236,7 +271,7 @@ func (h *host) ensureLink(k routerKey, w hostWant) (netlink.Link, error) {
 	if err := h.nl.LinkAdd(link); err != nil {
 		return nil, fmt.Errorf("make %s on %s: %w", name, w.parent, err)
 	}
-	if err := h.useParent(k, w, link); err != nil {
+	if err := h.mark(k, w, link); err != nil {
 		return nil, err
 	}
 	return link, setLinkSysctls(k.Family, name)
@@ -334,7 +369,7 @@ func (h *host) remove(k routerKey) error {
 	}
 	var errs []error
 	for _, link := range links {
-		if key, _, ok := parseAlias(link.Attrs().Alias); ok && key == k {
+		if key, ok := parseAlias(link.Attrs().Alias); ok && key == k {
 			if link.Attrs().Flags&net.FlagUp != 0 {
 				if err := h.takeDown(link, k); err != nil {
 					errs = append(errs, fmt.Errorf("take %s down: %w", link.Attrs().Name, err))
@@ -345,7 +380,7 @@ func (h *host) remove(k routerKey) error {
 			}
 		}
 	}
-	return errors.Join(append(errs, h.releaseParent(k))...)
+	return errors.Join(errs...)
 }
 
 // removeLeftovers removes interfaces of an earlier run that are not wanted.
@@ -356,18 +391,14 @@ func (h *host) removeLeftovers() {
 		return
 	}
 	for _, link := range links {
-		k, s, ok := parseAlias(link.Attrs().Alias)
+		k, ok := parseAlias(link.Attrs().Alias)
 		h.mu.Lock()
 		wanted := ok && h.wants[k] != nil
 		h.mu.Unlock()
 		if wanted {
 			continue
 		}
-		err := h.nl.LinkDel(link)
-		if ok && k.Family == IPv4 && len(h.users[k.Interface]) == 0 {
-			err = errors.Join(err, s.write(k.Interface))
-		}
-		if err != nil {
+		if err := h.nl.LinkDel(link); err != nil {
 			h.done(hostDone{err: fmt.Errorf("remove %s of an earlier run: %w", link.Attrs().Name, err)})
 		}
 	}
@@ -381,103 +412,29 @@ func (h *host) ours() ([]netlink.Link, error) {
 	return slices.DeleteFunc(all, func(l netlink.Link) bool { return !strings.HasPrefix(l.Attrs().Alias, aliasPrefix) }), nil
 }
 
-// parentSettings are what we change on the interface that a gateway is on: it must not answer for the addresses, nor
-// name one of them in its own ARP requests.
-type parentSettings struct{ ARPIgnore, ARPAnnounce string }
-
-var gatewayParent = parentSettings{"1", "2"}
-
-func readParent(name string) (parentSettings, error) {
-	ignore, err1 := readSysctl("ipv4", name, "arp_ignore")
-	announce, err2 := readSysctl("ipv4", name, "arp_announce")
-	return parentSettings{ignore, announce}, errors.Join(err1, err2)
-}
-
-func (s parentSettings) write(name string) error {
-	err := errors.Join(writeSysctl("ipv4", name, "arp_ignore", s.ARPIgnore), writeSysctl("ipv4", name, "arp_announce", s.ARPAnnounce))
-	if errors.Is(err, os.ErrNotExist) { // the interface is gone, and its settings with it
+// mark says of an interface that it is ours, and what it is for.
+func (h *host) mark(k routerKey, w hostWant, link netlink.Link) error {
+	alias := fmt.Sprintf("%s%s %s %d gateway=%s", aliasPrefix, k.Interface, k.Family, k.VRID, w.gateway)
+	if link.Attrs().Alias == alias {
 		return nil
 	}
-	return err
+	if err := h.nl.LinkSetAlias(link, alias); err != nil {
+		return fmt.Errorf("mark %s as ours: %w", link.Attrs().Name, err)
+	}
+	return nil
 }
 
-// useParent marks the interface as ours and sets the parent up for it; the mark remembers how the parent was.
-func (h *host) useParent(k routerKey, w hostWant, link netlink.Link) error {
-	s, known := h.saved[k.Interface]
-	if _, old, ok := parseAlias(link.Attrs().Alias); !known && ok {
-		s, known = old, true
-	}
-	if !known {
-		var err error
-		if s, err = readParent(k.Interface); err != nil {
-			return fmt.Errorf("read settings of %s: %w", k.Interface, err)
-		}
-	}
-	alias := formatAlias(k, w.gateway, s)
-	if link.Attrs().Alias != alias {
-		if err := h.nl.LinkSetAlias(link, alias); err != nil {
-			return fmt.Errorf("mark %s as ours: %w", link.Attrs().Name, err)
-		}
-	}
-	h.saved[k.Interface] = s
-	if k.Family != IPv4 || h.users[k.Interface][k] {
-		return nil
-	}
-	if h.users[k.Interface] == nil {
-		h.users[k.Interface] = map[routerKey]bool{}
-	}
-	h.users[k.Interface][k] = true
-	return gatewayParent.write(k.Interface)
-}
-
-func (h *host) releaseParent(k routerKey) error {
-	if !h.users[k.Interface][k] {
-		return nil
-	}
-	delete(h.users[k.Interface], k)
-	if len(h.users[k.Interface]) > 0 {
-		return nil
-	}
-	s := h.saved[k.Interface]
-	delete(h.saved, k.Interface)
-	return s.write(k.Interface)
-}
-
-func formatAlias(k routerKey, gateway string, s parentSettings) string {
-	return fmt.Sprintf("%s%s %s %d arp_ignore=%s arp_announce=%s gateway=%s", aliasPrefix, k.Interface, k.Family, k.VRID, s.ARPIgnore, s.ARPAnnounce, gateway)
-}
-
-func parseAlias(alias string) (k routerKey, s parentSettings, ok bool) {
+func parseAlias(alias string) (k routerKey, ok bool) {
 	rest, ours := strings.CutPrefix(alias, aliasPrefix)
 	fields := strings.Fields(rest)
-	if !ours || len(fields) < 5 {
-		return k, s, false
+	if !ours || len(fields) < 3 {
+		return k, false
 	}
 	vrid := 0
 	if _, err := fmt.Sscanf(fields[2], "%d", &vrid); err != nil || vrid < 1 || vrid > 255 {
-		return k, s, false
+		return k, false
 	}
-	var okIgnore, okAnnounce bool
-	s.ARPIgnore, okIgnore = strings.CutPrefix(fields[3], "arp_ignore=")
-	s.ARPAnnounce, okAnnounce = strings.CutPrefix(fields[4], "arp_announce=")
-	return routerKey{fields[0], Family(fields[1]), uint8(vrid)}, s, okIgnore && okAnnounce
-}
-
-func sysctlPath(family, name, key string) string {
-	return filepath.Join("/proc/sys/net", family, "conf", name, key)
-}
-
-func readSysctl(family, name, key string) (string, error) {
-	b, err := os.ReadFile(sysctlPath(family, name, key))
-	return strings.TrimSpace(string(b)), err
-}
-
-// writeSysctl leaves alone what is right already: some settings are slow to write.
-func writeSysctl(family, name, key, value string) error {
-	if have, err := readSysctl(family, name, key); err != nil || have == value {
-		return err
-	}
-	return os.WriteFile(sysctlPath(family, name, key), []byte(value), 0o644)
+	return routerKey{fields[0], Family(fields[1]), uint8(vrid)}, true
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {

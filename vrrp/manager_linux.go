@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -45,6 +47,8 @@ type Manager struct {
 	closing   bool // what is left goes at once
 	schedErr  error
 	hostError error // from what no router stands for
+	// setupError is why the host is not as the gateways need it.
+	setupError error
 }
 
 type socketKey struct {
@@ -77,8 +81,9 @@ const (
 	maxForeign    = 1024
 )
 
-// NewManager starts without gateways. wake, which may be nil, is called after something in State changed; it must not block.
-func NewManager(wake func()) (*Manager, error) {
+// NewManager starts without gateways. What has to outlive the process is kept in the directory state; empty keeps nothing. wake, which may be nil,
+// is called after something in State changed; it must not block.
+func NewManager(state string, wake func()) (*Manager, error) {
 	if wake == nil {
 		wake = func() {}
 	}
@@ -99,7 +104,13 @@ func NewManager(wake func()) (*Manager, error) {
 		m.frames.close()
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	m.host = newHost(m.nl, func(d hostDone) { m.call(func(now time.Time) { m.hostDone(d, now) }) })
+	file := ""
+	if state != "" {
+		file = filepath.Join(state, "sysctls.json")
+	}
+	keeper, err := openKeeper(sysctlRoot, file)
+	m.setupError = err
+	m.host = newHost(m.nl, keeper, func(d hostDone) { m.call(func(now time.Time) { m.hostDone(d, now) }) })
 	m.watch = newWatcher(m.nl, func(found map[string]parent) { m.call(func(now time.Time) { m.setParents(found, now) }) })
 	if err := m.watch.subscribe(); err != nil {
 		m.poll.close()
@@ -233,7 +244,12 @@ func (m *Manager) Close(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	if err := m.ask(func(now time.Time) { m.closing = true; m.set(nil, now) }); err != nil {
+	err = m.ask(func(now time.Time) {
+		m.closing = true
+		m.set(nil, now)
+		m.host.purgeOthers()
+	})
+	if err != nil {
 		return err
 	}
 	m.watch.close()
@@ -372,6 +388,7 @@ func (m *Manager) heardForeign(at socketKey, vrid uint8, p Packet, a Advertiseme
 func (m *Manager) set(desired map[routerKey]Gateway, now time.Time) {
 	m.desired = desired
 	m.received = true
+	m.prepare()
 	for k, g := range desired {
 		if r := m.routers[k]; r != nil {
 			r.retiring = false
@@ -417,9 +434,22 @@ func (m *Manager) dropRetired(now time.Time) (dropped bool) {
 		dropped, m.changed = true, true
 	}
 	if dropped {
+		m.prepare()
 		m.look()
 	}
 	return dropped
+}
+
+// prepare has the host be as the routers need it that there are or are to be.
+func (m *Manager) prepare() {
+	all := map[routerKey]Gateway{}
+	maps.Copy(all, m.desired)
+	for k, r := range m.routers {
+		if _, wanted := all[k]; !wanted {
+			all[k] = r.gateway
+		}
+	}
+	m.host.prepare(setupOf(all))
 }
 
 func (m *Manager) addRouter(k routerKey, g Gateway, p parent, now time.Time) {
@@ -442,7 +472,7 @@ func (m *Manager) adoptable(k routerKey, p parent) bool {
 	if err != nil {
 		return false
 	}
-	key, _, ours := parseAlias(link.Attrs().Alias)
+	key, ours := parseAlias(link.Attrs().Alias)
 	return ours && key == k && link.Attrs().Flags&net.FlagUp != 0
 }
 
@@ -451,6 +481,7 @@ func (m *Manager) setParents(found map[string]parent, now time.Time) {
 	old := m.parents
 	m.parents = found
 	m.openSockets()
+	m.prepare() // again, for interfaces that have come, and for what others have changed
 	for k, g := range m.desired {
 		p, known := found[k.Interface]
 		switch r := m.routers[k]; {
@@ -516,6 +547,11 @@ func (m *Manager) openSockets() {
 }
 
 func (m *Manager) hostDone(d hostDone, now time.Time) {
+	if d.setup {
+		m.changed = m.changed || (d.err == nil) != (m.setupError == nil)
+		m.setupError = d.err
+		return
+	}
 	if r := m.routers[d.key]; r != nil {
 		r.hostDone(d, now)
 		return
@@ -532,6 +568,9 @@ func (m *Manager) state(now time.Time) ManagerState {
 	}
 	if m.hostError != nil {
 		s.Error = m.hostError.Error()
+	}
+	if m.setupError != nil {
+		s.SetupError = m.setupError.Error()
 	}
 	for _, r := range m.routers {
 		s.Routers = append(s.Routers, r.state())

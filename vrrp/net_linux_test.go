@@ -64,7 +64,7 @@ type answer struct {
 }
 
 func drive() error {
-	m, err := NewManager(nil)
+	m, err := NewManager(os.Getenv("VRRPT_STATE"), nil)
 	if err != nil {
 		return err
 	}
@@ -116,6 +116,7 @@ func drive() error {
 type link struct {
 	t      testing.TB
 	prefix string
+	state  string   // a directory for each router
 	launch []string // our router processes are started by this command
 }
 
@@ -133,7 +134,7 @@ func newLink(t testing.TB, routers int) *link {
 	if os.Getuid() != 0 {
 		t.Skip("needs root for network namespaces")
 	}
-	l := &link{t: t, prefix: fmt.Sprintf("vrrpt-%d-%d", os.Getpid(), linkNumber.Add(1))}
+	l := &link{t: t, state: t.TempDir(), prefix: fmt.Sprintf("vrrpt-%d-%d", os.Getpid(), linkNumber.Add(1))}
 	l.namespace("sw")
 	l.in("sw", "ip link add br0 type bridge mcast_snooping 0 forward_delay 0", "ip link set br0 up")
 	names := []string{"c"}
@@ -237,7 +238,11 @@ func (l *link) driver(n string, environment ...string) *driver {
 		l.t.Fatal(err)
 	}
 	d := &driver{l: l, n: n, cmd: exec.Command("nsenter", append([]string{"--net=/run/netns/" + l.name(n)}, append(slices.Clone(l.launch), self)...)...)}
-	d.cmd.Env = append(append(os.Environ(), "VRRPT_DRIVER=1"), environment...)
+	state := filepath.Join(l.state, n)
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		l.t.Fatal(err)
+	}
+	d.cmd.Env = append(append(os.Environ(), "VRRPT_DRIVER=1", "VRRPT_STATE="+state), environment...)
 	d.cmd.Stderr = os.Stderr
 	stdin, err1 := d.cmd.StdinPipe()
 	stdout, err2 := d.cmd.StdoutPipe()
@@ -302,7 +307,7 @@ func (d *driver) waitFor(f Family, state State) RouterState {
 }
 
 func testGateway(priority uint8, interval time.Duration) Gateway {
-	return Gateway{Name: "gw", Interface: "eth0", VRID: 51, Priority: priority, Interval: interval,
+	return Gateway{Name: "gw", Interface: "eth0", VRID: 51, Priority: priority, Interval: interval, Accept: true,
 		Addresses: []netip.Prefix{netip.MustParsePrefix(gateway4 + "/24"), netip.MustParsePrefix(gateway6 + "/64")}}
 }
 

@@ -20,7 +20,7 @@ func Plan(v fabric.View) []fabric.RoutingGateway {
 		planned := fabric.RoutingGateway{
 			Name: g.Name, Interface: g.Interface, VRID: g.VRID, Addresses: g.Addresses, Interval: g.Interval,
 			NoPreempt: g.NoPreempt, PreemptDelay: g.PreemptDelay, Tracks: g.Tracks, Checksum: g.Checksum, Unicast: g.Unicast, Peers: g.Peers,
-			Drained: v.Desired.Drained(v.Member),
+			NoAccept: g.NoAccept, Drained: v.Desired.Drained(v.Member),
 		}
 		for _, r := range g.Ranking(v.Desired) {
 			if r.Member == v.Member {
@@ -68,7 +68,7 @@ func Configured(g fabric.RoutingGateway, priority int) Gateway {
 		NoPreempt: g.NoPreempt, PreemptDelay: time.Duration(g.PreemptDelay) * time.Millisecond, Refresh: DefaultRefresh,
 		LastResort: g.Drained,
 	}
-	c.Checksum, c.Unicast = Checksum(g.Checksum), g.Unicast
+	c.Checksum, c.Unicast, c.Accept = Checksum(g.Checksum), g.Unicast, !g.NoAccept
 	for _, s := range g.Successors {
 		if !g.Drained || !s.Drained { // nothing is won by a move between two drained members
 			c.Successors = append(c.Successors, s.Addresses...)
@@ -86,6 +86,9 @@ func Configured(g fabric.RoutingGateway, priority int) Gateway {
 // Reported is the state of a planned gateway as members tell each other.
 func (s ManagerState) Reported(g fabric.RoutingGateway) fabric.GatewayState {
 	state := fabric.GatewayState{Gateway: g.Name, Drained: g.Drained, RealTime: s.RealTimeError, Others: g.Successors}
+	if s.SetupError != "" {
+		state.Reason, state.Message = "host-setup", s.SetupError
+	}
 	for _, r := range s.Routers {
 		if r.Gateway != g.Name {
 			continue

@@ -105,6 +105,9 @@ func (r *router) fault() error {
 		}
 		return fabric.Errorf(fabric.CodeUnavailable, "no-address", "interface %s has no %s address to advertise from", r.key.Interface, kind).
 			WithFix("give it one of its own, beside the gateway's")
+	case r.gateway.Priority != PriorityOwner && r.parent.owned(r.addresses).IsValid():
+		return fabric.Conflictf("address-owned", "interface %s has %s itself, and would answer for it whoever is Active", r.key.Interface, r.parent.owned(r.addresses)).
+			WithFix("remove the address from the interface: whoever is Active has it")
 	case r.unmet():
 		return fabric.Errorf(fabric.CodeUnavailable, "no-peers", "no %s address of another router is known to advertise to", r.key.Family).
 			WithFix("other members tell theirs when their interface has one; name routers that are no members as peers of the gateway")

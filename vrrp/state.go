@@ -65,6 +65,7 @@ type ManagerState struct {
 	Foreign       []HeardVRID   // heard within the last minutes
 	RealTime      bool          // timers run on a real-time thread
 	RealTimeError string        // why not
+	SetupError    string        // why the host does not forward or filter as gateways need it
 	Error         string        // of work on the host that belongs to no gateway any more
 }
 

@@ -16,6 +16,17 @@ type parent struct {
 	Running bool
 	IPv4    []netip.Addr // primary addresses, in the kernel's order
 	IPv6    []netip.Addr // usable link-local addresses
+	All     []netip.Addr // of both families
+}
+
+// owned is an address of a virtual router that the interface really has.
+func (p parent) owned(virtual []netip.Prefix) netip.Addr {
+	for _, v := range virtual {
+		if slices.Contains(p.All, v.Addr()) {
+			return v.Addr()
+		}
+	}
+	return netip.Addr{}
 }
 
 // primary is the own address that a router advertises from (RFC 9568, 5.1.1.1 and 5.1.2.1); not one of the virtual
@@ -36,7 +47,7 @@ func (p parent) primary(f Family, virtual []netip.Prefix) netip.Addr {
 }
 
 func (p parent) equal(q parent) bool {
-	return p.Index == q.Index && p.Running == q.Running && slices.Equal(p.IPv4, q.IPv4) && slices.Equal(p.IPv6, q.IPv6)
+	return p.Index == q.Index && p.Running == q.Running && slices.Equal(p.IPv4, q.IPv4) && slices.Equal(p.IPv6, q.IPv6) && slices.Equal(p.All, q.All)
 }
 
 // rescanPeriod is the safety net below the kernel's notifications.
@@ -135,6 +146,7 @@ func (w *watcher) scan(name string) parent {
 	}
 	for _, address := range list {
 		ip := prefixOf(address).Addr()
+		p.All = append(p.All, ip)
 		switch {
 		case ip.Is4() && address.Flags&unix.IFA_F_SECONDARY == 0:
 			p.IPv4 = append(p.IPv4, ip)

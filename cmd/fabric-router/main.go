@@ -64,7 +64,7 @@ func main() {
 	}
 	if flag.Arg(0) == "vrrp" && flag.NArg() == 1 { // started by the worker itself
 		level := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})
-		if err := runGateways(slog.New(level), *socket); err != nil {
+		if err := runGateways(slog.New(level), *state, *socket); err != nil {
 			slog.New(level).Error("fabric-router vrrp ends", "error", err)
 			os.Exit(1)
 		}
@@ -106,12 +106,12 @@ func run(log *slog.Logger, socket, state string) error {
 }
 
 // runGateways is the process of the gateways: it outlives the worker, and hands over when it is told to end.
-func runGateways(log *slog.Logger, socket string) error {
+func runGateways(log *slog.Logger, state, socket string) error {
 	listener, err := router.Listen(socket)
 	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	return router.ServeGateways(ctx, log, listener)
+	return router.ServeGateways(ctx, log, state, listener)
 }

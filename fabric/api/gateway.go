@@ -30,9 +30,10 @@ type GatewayPut struct {
 	PreemptDelay int            `json:"preempt_delay"` // milliseconds
 	Tracks       []string       `json:"tracks"`        // TYPE[:TARGET][,WEIGHT]
 
-	Checksum fabric.GatewayChecksum `json:"checksum"` // of IPv4 advertisements: rfc5798, which is the default, or rfc9568
-	Unicast  bool                   `json:"unicast"`  // advertise to each router on its own, not to the multicast group
-	Peers    []netip.Addr           `json:"peers"`    // with unicast: routers that are no members
+	Checksum fabric.GatewayChecksum `json:"checksum"`  // of IPv4 advertisements: rfc5798, which is the default, or rfc9568
+	Unicast  bool                   `json:"unicast"`   // advertise to each router on its own, not to the multicast group
+	Peers    []netip.Addr           `json:"peers"`     // with unicast: routers that are no members
+	NoAccept bool                   `json:"no_accept"` // drop what is sent to the addresses themselves
 }
 
 // GatewaysPost makes a gateway.
@@ -159,7 +160,7 @@ func gatewayPut(g *fabric.Gateway) GatewayPut {
 		Description: g.Description, Interface: g.Interface, Addresses: append([]netip.Prefix{}, g.Addresses...), VRID: g.VRID, Interval: g.Interval,
 		Members: append([]string{}, g.Members...), Priorities: map[string]int{}, Preferred: g.Preferred,
 		NoPreempt: g.NoPreempt, PreemptDelay: g.PreemptDelay, Tracks: []string{},
-		Checksum: cmp.Or(g.Checksum, fabric.ChecksumRFC5798), Unicast: g.Unicast, Peers: append([]netip.Addr{}, g.Peers...),
+		Checksum: cmp.Or(g.Checksum, fabric.ChecksumRFC5798), Unicast: g.Unicast, Peers: append([]netip.Addr{}, g.Peers...), NoAccept: g.NoAccept,
 	}
 	maps.Copy(put.Priorities, g.Priorities)
 	for _, t := range g.Tracks {
@@ -174,7 +175,7 @@ func (put GatewayPut) apply(r *request, tx *fabric.Tx, g *fabric.Gateway) error 
 	g.Description, g.Interface, g.Addresses = put.Description, put.Interface, put.Addresses
 	g.Interval, g.Members, g.Priorities, g.Preferred = put.Interval, put.Members, put.Priorities, put.Preferred
 	g.NoPreempt, g.PreemptDelay, g.Tracks = put.NoPreempt, put.PreemptDelay, nil
-	g.Checksum, g.Unicast, g.Peers = put.Checksum, put.Unicast, put.Peers
+	g.Checksum, g.Unicast, g.Peers, g.NoAccept = put.Checksum, put.Unicast, put.Peers, put.NoAccept
 	if g.Interval == 0 {
 		g.Interval = fabric.DefaultGatewayInterval
 	}

@@ -31,6 +31,8 @@ type gateways struct {
 	wanted  []fabric.RoutingGateway
 	routes  map[netip.Prefix]bool // that are tracked: whether the kernel has them
 	tracks  map[string][]fabric.TrackState
+	uplinks []string // interfaces of default routes
+	stale   bool     // default routes have changed since uplinks was found
 	told    vrrp.ManagerState
 	anew    bool // the process has just been reached: what it has is not known
 	failure error
@@ -48,7 +50,7 @@ const (
 // newGateways makes the keeper of the process whose files are below the directory of the worker. changed must not block.
 func newGateways(log *slog.Logger, state string, changed func()) *gateways {
 	dir := filepath.Join(state, "vrrp")
-	g := &gateways{log: log, state: dir, client: NewClient(filepath.Join(dir, "socket")), changed: changed, kick: make(chan struct{}, 1)}
+	g := &gateways{log: log, state: dir, client: NewClient(filepath.Join(dir, "socket")), changed: changed, stale: true, kick: make(chan struct{}, 1)}
 	g.client.what = "process of the gateways"
 	return g
 }
@@ -73,8 +75,10 @@ func (g *gateways) poke() {
 func (g *gateways) routeChanged(p netip.Prefix) {
 	g.mu.Lock()
 	_, tracks := g.routes[p]
+	g.stale = g.stale || p.Bits() == 0
+	known := g.known
 	g.mu.Unlock()
-	if tracks {
+	if tracks || p.Bits() == 0 && known {
 		g.poke()
 	}
 }
@@ -260,10 +264,13 @@ func (g *gateways) configured(wanted []fabric.RoutingGateway, t tracked) []vrrp.
 	g.mu.Unlock()
 	routes := t.lookup(g.log, trackedRoutes(wanted)) // noted before looked up: a change in between is not missed
 	tracks := map[string][]fabric.TrackState{}
+	uplinks := g.lookUp(t)
 	var all []vrrp.Gateway
 	for _, w := range wanted {
 		tracks[w.Name] = t.states(w.Tracks, routes)
-		all = append(all, vrrp.Configured(w, trackedPriority(w.Priority, tracks[w.Name])))
+		c := vrrp.Configured(w, trackedPriority(w.Priority, tracks[w.Name]))
+		c.Uplinks = uplinks
+		all = append(all, c)
 	}
 	g.mu.Lock()
 	same := sameTracks(g.tracks, tracks)
@@ -273,6 +280,27 @@ func (g *gateways) configured(wanted []fabric.RoutingGateway, t tracked) []vrrp.
 		g.changed()
 	}
 	return all
+}
+
+// lookUp gives the interfaces of default routes. They are looked for only when such a route has changed: there may be many others.
+func (g *gateways) lookUp(t tracked) []string {
+	g.mu.Lock()
+	stale := g.stale
+	g.stale = false // before: a change in between is not missed
+	g.mu.Unlock()
+	if !stale {
+		return g.uplinks
+	}
+	found, err := defaultInterfaces(t.links)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err != nil {
+		g.log.Error("cannot see by which interfaces packets for hosts come in", "error", err)
+		g.stale = true
+		return g.uplinks
+	}
+	g.uplinks = found
+	return found
 }
 
 func sameTracks(a, b map[string][]fabric.TrackState) bool {

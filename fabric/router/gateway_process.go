@@ -31,7 +31,7 @@ type gatewayProcess struct {
 }
 
 // ServeGateways runs gateways as the worker at the other end of the listener tells it to, until ctx ends or the worker has it leave: then it
-// hands over what is Active here. The whole process gets real-time priority where that is allowed.
+// hands over what is Active here. What has to outlive the process is kept in the directory state. The whole process gets real-time priority where that is allowed.
 //
 //	PUT /gateways   []vrrp.Gateway, see vrrp.Manager.Set
 //	GET /state      vrrp.ManagerState
@@ -39,7 +39,7 @@ type gatewayProcess struct {
 //	POST /handover  directedHandover, see vrrp.Manager.Handover
 //	POST /leave     hand over, and end
 //	GET /healthz
-func ServeGateways(ctx context.Context, log *slog.Logger, listener net.Listener) error {
+func ServeGateways(ctx context.Context, log *slog.Logger, state string, listener net.Listener) error {
 	if err := realtime.Process(gatewayPriority); err != nil {
 		log.Warn("gateways may be late with their advertisements", "error", err)
 	}
@@ -47,7 +47,7 @@ func ServeGateways(ctx context.Context, log *slog.Logger, listener net.Listener)
 	defer cancel()
 	p := &gatewayProcess{over: make(chan struct{}), leave: cancel}
 	var err error
-	if p.manager, err = vrrp.NewManager(p.changes.bump); err != nil {
+	if p.manager, err = vrrp.NewManager(state, p.changes.bump); err != nil {
 		return err
 	}
 	server := &http.Server{Handler: p.handler(), ReadHeaderTimeout: 5 * time.Second}

@@ -1,0 +1,121 @@
+package vrrp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	filterTable = "fabric_vrrp"
+	filterChain = "input"
+)
+
+// filter keeps a guard in a table of nftables that is ours alone.
+type filter struct {
+	now   guard
+	known bool // what the table is is known to be now
+	rules int  // in the table
+}
+
+// put makes the table what the guard says, in one transaction. Repeats are free, unless somebody else has flushed the rules.
+func (f *filter) put(g guard) error {
+	if f.known && f.now.equal(g) && !f.lost() {
+		return nil
+	}
+	f.known = false
+	conn, err := nftables.New()
+	if err == nil {
+		f.rules = g.replace(conn)
+		err = conn.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("keep packets from the addresses of gateways with nftables table %s: %w", filterTable, err)
+	}
+	f.now, f.known = g, true
+	return nil
+}
+
+func (f *filter) lost() bool {
+	if f.now.empty() {
+		return false
+	}
+	conn, err := nftables.New()
+	if err != nil {
+		return false
+	}
+	table := &nftables.Table{Name: filterTable, Family: nftables.TableFamilyINet}
+	rules, err := conn.GetRules(table, &nftables.Chain{Name: filterChain, Table: table})
+	return (err == nil || errors.Is(err, unix.ENOENT)) && len(rules) != f.rules
+}
+
+// replace puts the whole table into a transaction, and tells how many rules it has.
+func (g guard) replace(conn *nftables.Conn) (rules int) {
+	table := &nftables.Table{Name: filterTable, Family: nftables.TableFamilyINet}
+	conn.AddTable(table) // only what is there can be deleted
+	conn.DelTable(table)
+	if g.empty() {
+		return 0
+	}
+	conn.AddTable(table)
+	policy := nftables.ChainPolicyAccept
+	chain := conn.AddChain(&nftables.Chain{
+		Name: filterChain, Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter, Policy: &policy,
+	})
+	add := func(verdict expr.VerdictKind, match ...[]expr.Any) {
+		rules++
+		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(slices.Concat(match...), &expr.Counter{}, &expr.Verdict{Kind: verdict})})
+	}
+	add(expr.VerdictAccept, []expr.Any{ // what this host sends itself
+		&expr.Meta{Key: expr.MetaKeyIIFTYPE, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint16(unix.ARPHRD_LOOPBACK)},
+	})
+	add(expr.VerdictAccept, icmp6(133), icmp6To(137)) // never neighbour discovery: RFC 9568, 6.4.3
+	for _, f := range []Family{IPv4, IPv6} {
+		if to := ofFamily(g.refuse, f); len(to) > 0 {
+			add(expr.VerdictDrop, toOneOf(conn, table, f, to))
+		}
+	}
+	return rules
+}
+
+// icmp6 matches ICMPv6 messages of a type or above.
+func icmp6(lowest byte) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.NFPROTO_IPV6}},
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_ICMPV6}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: []byte{lowest}},
+	}
+}
+
+// icmp6To bounds what icmp6 has loaded.
+func icmp6To(highest byte) []expr.Any {
+	return []expr.Any{&expr.Cmp{Op: expr.CmpOpLte, Register: 1, Data: []byte{highest}}}
+}
+
+// toOneOf matches packets to one of the addresses of a family.
+func toOneOf(conn *nftables.Conn, table *nftables.Table, f Family, addresses []netip.Addr) []expr.Any {
+	set := &nftables.Set{Table: table, Name: "refuse4", KeyType: nftables.TypeIPAddr}
+	version, offset, length := byte(unix.NFPROTO_IPV4), uint32(16), uint32(4) // RFC 791, 3.1
+	if f == IPv6 {
+		set.Name, set.KeyType = "refuse6", nftables.TypeIP6Addr
+		version, offset, length = unix.NFPROTO_IPV6, 24, 16 // RFC 8200, 3
+	}
+	var elements []nftables.SetElement
+	for _, a := range addresses {
+		elements = append(elements, nftables.SetElement{Key: a.AsSlice()})
+	}
+	_ = conn.AddSet(set, elements) // fails only for kinds of sets that this is not
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{version}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length},
+		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID},
+	}
+}

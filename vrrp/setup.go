@@ -1,0 +1,70 @@
+package vrrp
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// sysctl is a setting of the kernel that gateways need, and that is put back when they do not any more.
+type sysctl struct {
+	path  string // below /proc/sys
+	value string
+	loose bool // only where reverse paths are checked strictly: value is then the loose check
+}
+
+// setup is what a host needs beside the interfaces of its virtual routers. It follows from the gateways alone.
+type setup struct {
+	sysctls  []sysctl
+	forward6 []string // interfaces whose IPv6 packets are to be forwarded
+	guard    guard
+}
+
+// guard is what the packet filter of the gateways drops.
+type guard struct {
+	refuse []netip.Addr // packets to these, save neighbour discovery (RFC 9568, 6.4.3 and Accept_Mode in 6.1)
+}
+
+func (g guard) empty() bool { return len(g.refuse) == 0 }
+
+func (g guard) equal(o guard) bool { return slices.Equal(g.refuse, o.refuse) }
+
+// setupOf is what a set of virtual routers needs. Interfaces of hosts must not answer for the addresses, nor name one of them in their own ARP
+// requests; packets are forwarded between them and the interfaces by which hosts' packets come back, which may be another one than they leave by.
+func setupOf(desired map[routerKey]Gateway) setup {
+	var s setup
+	set := func(c sysctl) {
+		if !slices.Contains(s.sysctls, c) {
+			s.sysctls = append(s.sysctls, c)
+		}
+	}
+	for k, g := range desired {
+		through := append([]string{k.Interface}, g.Uplinks...)
+		if k.Family == IPv4 {
+			set(sysctl{path: confPath("ipv4", k.Interface, "arp_ignore"), value: "1"})
+			set(sysctl{path: confPath("ipv4", k.Interface, "arp_announce"), value: "2"})
+			for _, name := range through {
+				set(sysctl{path: confPath("ipv4", name, "forwarding"), value: "1"})
+				set(sysctl{path: confPath("ipv4", name, "rp_filter"), value: "2", loose: true})
+			}
+		} else {
+			for _, name := range through {
+				if !slices.Contains(s.forward6, name) {
+					s.forward6 = append(s.forward6, name)
+				}
+			}
+		}
+		if g.Accept || g.Priority == PriorityOwner {
+			continue
+		}
+		for _, p := range g.addresses(k.Family) {
+			if !slices.Contains(s.guard.refuse, p.Addr()) {
+				s.guard.refuse = append(s.guard.refuse, p.Addr())
+			}
+		}
+	}
+	slices.SortFunc(s.sysctls, func(a, b sysctl) int { return cmp.Compare(a.path, b.path) })
+	slices.Sort(s.forward6)
+	slices.SortFunc(s.guard.refuse, netip.Addr.Compare)
+	return s
+}
