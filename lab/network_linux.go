@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -237,6 +238,9 @@ func moveInterfaces(from, to string, interfaces []string) error {
 		return fmt.Errorf("open network namespace: %w", err)
 	}
 	defer target.Close()
+	if err := removeSoftware(old, interfaces); err != nil {
+		return err
+	}
 	for _, iface := range interfaces {
 		link, err := old.LinkByName(iface)
 		if err != nil {
@@ -244,6 +248,26 @@ func moveInterfaces(from, to string, interfaces []string) error {
 		}
 		if err := old.LinkSetNsFd(link, int(target.Fd())); err != nil {
 			return fmt.Errorf("move interface %s: %w", iface, err)
+		}
+	}
+	return nil
+}
+
+// removeSoftware removes the interfaces that are no cables, while the cables are dark: what a host had made of them does not outlive its power,
+// and must not be heard on the wire when they are lit again.
+func removeSoftware(netns *netnsHandle, cables []string) error {
+	links, err := netns.LinkList()
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	for _, link := range links {
+		if a := link.Attrs(); a.Flags&net.FlagLoopback != 0 || slices.Contains(cables, a.Name) {
+			continue
+		}
+		// Some go with another, and those that the kernel makes by itself can't be removed.
+		err := netns.LinkDel(link)
+		if err != nil && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("remove interface %s: %w", link.Attrs().Name, err)
 		}
 	}
 	return nil

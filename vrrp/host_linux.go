@@ -398,7 +398,11 @@ func (h *host) removeLeftovers() {
 		if wanted {
 			continue
 		}
-		if err := h.nl.LinkDel(link); err != nil {
+		var err error
+		if ok && link.Attrs().Flags&net.FlagUp != 0 {
+			err = h.takeDown(link, k)
+		}
+		if err = errors.Join(err, h.nl.LinkDel(link)); err != nil {
 			h.done(hostDone{err: fmt.Errorf("remove %s of an earlier run: %w", link.Attrs().Name, err)})
 		}
 	}
