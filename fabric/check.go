@@ -18,6 +18,7 @@ const (
 	CheckHTTP    CheckType = "http"    // GET answers as expected
 	CheckHTTPS   CheckType = "https"   // the same over TLS
 	CheckDNS     CheckType = "dns"     // a query is answered as expected
+	CheckExec    CheckType = "exec"    // a command in the instance exits with 0
 )
 
 // Check says how a copy of a service is seen to be healthy. Whatever its type, a dead process or link is unhealthy at once. Checks compare
@@ -42,6 +43,9 @@ type Check struct {
 	Record string `json:"record,omitempty"` // type of record to ask for, see CheckRecords; default A
 	Rcode  string `json:"rcode,omitempty"`  // that the answer must have, see CheckRcodes; default NOERROR, with at least one record of the type
 	Answer string `json:"answer,omitempty"` // data that one of those records must have, such as 192.0.2.1; default any
+
+	// Of exec checks.
+	Command string `json:"command,omitempty"` // with its arguments, see SplitCommand
 }
 
 // What a dns check can ask for, and what can be expected.
@@ -50,10 +54,13 @@ var (
 	CheckRcodes  = []string{"NOERROR", "NXDOMAIN", "REFUSED", "SERVFAIL"}
 )
 
-var checkExamples = map[CheckType]string{CheckTCP: "tcp:80", CheckHTTP: "http:80", CheckHTTPS: "https:443", CheckDNS: "dns:53/example.com"}
+var checkExamples = map[CheckType]string{CheckTCP: "tcp:80", CheckHTTP: "http:80", CheckHTTPS: "https:443", CheckDNS: "dns:53/example.com", CheckExec: "exec:/usr/bin/check"}
 
 // DefaultStatus are the codes that a http or https check takes as good.
 const DefaultStatus = "200-399"
+
+// ported tells whether the type is one of those that are about a port.
+func (t CheckType) ported() bool { return t != CheckProcess && t != CheckExec }
 
 // Web tells whether the type is one of those that make a HTTP request.
 func (t CheckType) Web() bool { return t == CheckHTTP || t == CheckHTTPS }
@@ -106,11 +113,11 @@ func (c Check) validate(what string) error {
 		return Invalidf("bad-check", "%s: %s", what, fmt.Sprintf(format, args...))
 	}
 	switch {
-	case !slices.Contains([]CheckType{CheckProcess, CheckTCP, CheckHTTP, CheckHTTPS, CheckDNS}, c.Type):
-		return bad("unknown check type %q", c.Type).WithFix("use process, tcp:PORT, http:PORT/PATH, https:PORT/PATH or dns:PORT/NAME")
-	case c.Type == CheckProcess && c.Port != 0:
-		return bad("a process check has no port")
-	case c.Type != CheckProcess && c.Port == 0:
+	case !slices.Contains([]CheckType{CheckProcess, CheckTCP, CheckHTTP, CheckHTTPS, CheckDNS, CheckExec}, c.Type):
+		return bad("unknown check type %q", c.Type).WithFix("use process, tcp:PORT, http:PORT/PATH, https:PORT/PATH, dns:PORT/NAME or exec:COMMAND")
+	case !c.Type.ported() && c.Port != 0:
+		return bad("a %s check has no port", c.Type)
+	case c.Type.ported() && c.Port == 0:
 		return bad("a %s check needs a port", c.Type).WithFix("for example %s", checkExamples[c.Type])
 	case !c.Type.Web() && (c.Path != "" || c.Host != "" || c.Status != "" || c.Body != ""):
 		return bad("a %s check has no path, host, status or body", c.Type)
@@ -118,6 +125,12 @@ func (c Check) validate(what string) error {
 		return bad("a %s check has no certificate to verify", c.Type)
 	case c.Type != CheckDNS && (c.Name != "" || c.Record != "" || c.Rcode != "" || c.Answer != ""):
 		return bad("a %s check has no name, record, rcode or answer", c.Type)
+	case c.Type != CheckExec && c.Command != "":
+		return bad("a %s check has no command", c.Type)
+	case c.Type == CheckExec:
+		if err := c.validateExec(bad); err != nil {
+			return err
+		}
 	case c.Type.Web():
 		if err := c.validateWeb(bad); err != nil {
 			return err
@@ -170,6 +183,24 @@ func (c Check) validateDNS(bad func(string, ...any) *Error) error {
 	}
 	if c.Answer != "" && c.Rcode != "NOERROR" {
 		return bad("an answer with code %s has no records to look at", c.Rcode)
+	}
+	return nil
+}
+
+// minExecInterval bounds how often processes are started for a check, in milliseconds.
+const minExecInterval = 200
+
+func (c Check) validateExec(bad func(string, ...any) *Error) error {
+	words, err := SplitCommand(c.Command)
+	switch {
+	case err != nil:
+		return bad("command %q: %v", c.Command, err)
+	case len(words) == 0 || words[0] == "":
+		return bad("an exec check needs a command").WithFix("for example %s", checkExamples[CheckExec])
+	case len(c.Command) > 4096 || strings.ContainsAny(c.Command, "\x00\r\n"):
+		return bad("the command is longer than 4096 bytes, or has more than one line")
+	case c.Interval < minExecInterval:
+		return bad("an exec check has an interval of at least %d ms", minExecInterval)
 	}
 	return nil
 }

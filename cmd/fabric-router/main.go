@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"netfabric/fabric/inside"
 	"netfabric/fabric/router"
 )
 
@@ -47,6 +48,9 @@ func main() {
 			os.Exit(1)
 		}
 		return
+	}
+	if len(os.Args) == 2 && os.Args[1] == inside.HelperCommand {
+		os.Exit(inside.Helper())
 	}
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), usage, router.Protocol, router.Protocol)
@@ -82,7 +86,10 @@ func main() {
 }
 
 func run(log *slog.Logger, socket, state string) error {
-	worker, err := router.New(log, state, func() *exec.Cmd { return exec.Command("/proc/self/exe", router.BFDCommand) })
+	again := func(word string) func() *exec.Cmd {
+		return func() *exec.Cmd { return exec.Command("/proc/self/exe", word) }
+	}
+	worker, err := router.New(log, state, again(router.BFDCommand), again(inside.HelperCommand))
 	if err != nil {
 		return err
 	}

@@ -31,11 +31,13 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
   tcp:PORT            the service accepts a connection
   http:PORT[/PATH]    the service answers GET as --expect-status and --expect-body say
   https:PORT[/PATH]   the same over TLS; the certificate is looked at with --verify only
-  dns:PORT/NAME       the service answers a query for NAME as --record, --expect-rcode and --expect-answer say`,
+  dns:PORT/NAME       the service answers a query for NAME as --record, --expect-rcode and --expect-answer say
+  exec:COMMAND        the command, run inside the instance as root, exits with 0; with quotes as in a shell, but without one`,
 		Example: `  fabricctl anycast create dns 203.0.113.53/32 2001:db8:53::53/128 --check tcp:53
   fabricctl anycast create web 203.0.113.80 --check http:80/health --interval 500ms --fall 3
   fabricctl anycast create shop 203.0.113.81 --check https:443/health --expect-status 200-204 --expect-body ok
   fabricctl anycast create ns 203.0.113.54 --check dns:53/www.example.com --record AAAA --expect-answer 2001:db8::80
+  fabricctl anycast create db 203.0.113.83 --check 'exec:pg_isready -h 127.0.0.1' --interval 2s
   fabricctl anycast create cdn 203.0.113.82 --weight link-bandwidth
   fabricctl config set dns1 anycast=dns`,
 	}
@@ -59,7 +61,7 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
 	weight := flags.String("weight", string(fabric.WeightNone), "What routers are told of the copies' weights (anycast.weight): none, med, local-pref or link-bandwidth `AS`")
 	description := flags.String("description", "", "`TEXT` that describes it")
 	// The only error is that there is no such flag.
-	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"process", "tcp:", "http:", "https:", "dns:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"process", "tcp:", "http:", "https:", "dns:", "exec:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
 	_ = cmd.RegisterFlagCompletionFunc("weight", cobra.FixedCompletions([]string{"none", "med", "local-pref", "link-bandwidth"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("record", cobra.FixedCompletions(fabric.CheckRecords, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("expect-rcode", cobra.FixedCompletions(fabric.CheckRcodes, cobra.ShellCompDirectiveNoFileComp))
@@ -94,7 +96,7 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
 }
 
 // checkForms are the forms of a check on the command line.
-const checkForms = "process, tcp:PORT, http:PORT[/PATH], https:PORT[/PATH] or dns:PORT/NAME"
+const checkForms = "process, tcp:PORT, http:PORT[/PATH], https:PORT[/PATH], dns:PORT/NAME or exec:COMMAND"
 
 // parseCheck reads one of checkForms into c.
 func parseCheck(s string, c api.AnycastCheck) (api.AnycastCheck, error) {
@@ -103,6 +105,11 @@ func parseCheck(s string, c api.AnycastCheck) (api.AnycastCheck, error) {
 	case fabric.CheckProcess:
 		if hasPort {
 			return c, fmt.Errorf("a process check has no port")
+		}
+		return c, nil
+	case fabric.CheckExec:
+		if c.Command = rest; strings.TrimSpace(rest) == "" {
+			return c, fmt.Errorf("want a command, as in exec:/usr/bin/check")
 		}
 		return c, nil
 	case fabric.CheckTCP, fabric.CheckHTTP, fabric.CheckHTTPS, fabric.CheckDNS:
@@ -143,6 +150,8 @@ func checkText(c api.AnycastCheck) string {
 		return fmt.Sprintf("tcp:%d", c.Port)
 	case fabric.CheckHTTP, fabric.CheckHTTPS:
 		return fmt.Sprintf("%s:%d%s", c.Type, c.Port, c.Path)
+	case fabric.CheckExec:
+		return "exec:" + c.Command
 	case fabric.CheckDNS:
 		return fmt.Sprintf("dns:%d/%s", c.Port, c.Name)
 	}

@@ -23,21 +23,22 @@ type AnycastPut struct {
 
 // AnycastCheck is how a copy of a service is seen to be healthy. Zeros are defaults. The fields are those of fabric.Check, which says what they mean.
 type AnycastCheck struct {
-	Type     fabric.CheckType `json:"type"` // "process", "tcp", "http", "https", "dns"
+	Type     fabric.CheckType `json:"type"` // "process", "tcp", "http", "https", "dns", "exec"
 	Port     uint16           `json:"port"`
-	Interval int              `json:"interval"`         // milliseconds
-	Timeout  int              `json:"timeout"`          // milliseconds
-	Rise     int              `json:"rise"`             // successes in a row
-	Fall     int              `json:"fall"`             // failures in a row
-	Path     string           `json:"path"`             // http, https
-	Host     string           `json:"host,omitempty"`   // http, https: Host header and name in TLS
-	Status   string           `json:"status,omitempty"` // http, https: good codes, such as 200-204,401
-	Body     string           `json:"body,omitempty"`   // http, https: text that the answer must have in it
-	Verify   bool             `json:"verify,omitempty"` // https: the certificate must be valid for host
-	Name     string           `json:"name,omitempty"`   // dns: to ask for
-	Record   string           `json:"record,omitempty"` // dns: type of record
-	Rcode    string           `json:"rcode,omitempty"`  // dns: expected response code
-	Answer   string           `json:"answer,omitempty"` // dns: data that one record must have
+	Interval int              `json:"interval"`          // milliseconds
+	Timeout  int              `json:"timeout"`           // milliseconds
+	Rise     int              `json:"rise"`              // successes in a row
+	Fall     int              `json:"fall"`              // failures in a row
+	Path     string           `json:"path"`              // http, https
+	Host     string           `json:"host,omitempty"`    // http, https: Host header and name in TLS
+	Status   string           `json:"status,omitempty"`  // http, https: good codes, such as 200-204,401
+	Body     string           `json:"body,omitempty"`    // http, https: text that the answer must have in it
+	Verify   bool             `json:"verify,omitempty"`  // https: the certificate must be valid for host
+	Name     string           `json:"name,omitempty"`    // dns: to ask for
+	Record   string           `json:"record,omitempty"`  // dns: type of record
+	Rcode    string           `json:"rcode,omitempty"`   // dns: expected response code
+	Answer   string           `json:"answer,omitempty"`  // dns: data that one record must have
+	Command  string           `json:"command,omitempty"` // exec: command line, with quotes as in a shell
 }
 
 // AnycastsPost makes an anycast service.

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -15,6 +16,7 @@ type health struct {
 	healthy bool
 	row     int    // results in a row that speak against the verdict; without one: successes in a row
 	last    string // error of the last check, empty after a success
+	note    string // what was said of the last success, if anything
 	running bool
 	next    time.Time // start of the next check
 }
@@ -72,7 +74,7 @@ func (h *health) Words() string {
 	case h.last != "":
 		return h.last
 	case h.known || h.row > 0:
-		return "success"
+		return cmp.Or(h.note, "success")
 	}
 	return "none yet"
 }

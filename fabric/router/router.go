@@ -19,6 +19,7 @@ import (
 	"netfabric/bgp/gobgp"
 	"netfabric/bgp/unnumbered"
 	"netfabric/fabric"
+	"netfabric/fabric/inside"
 )
 
 // Worker applies Routing values. All its work is done by the goroutine of Run.
@@ -30,6 +31,7 @@ type Worker struct {
 	over    chan struct{} // closed when Run is over
 
 	speaker    *gobgp.Speaker
+	inside     *inside.Runner
 	bfd        *detectors
 	begun      map[string]bool // peers whose session is established
 	held       map[string]hold // peers without a session, by name
@@ -77,14 +79,15 @@ type watched struct {
 	dead   string // why; empty while it lives
 }
 
-// New makes a worker that keeps its value in the directory state. bfd makes the command of a process that runs ServeBFD.
-func New(log *slog.Logger, state string, bfd func() *exec.Cmd) (*Worker, error) {
+// New makes a worker that keeps its value in the directory state. bfd makes the command of a process that runs ServeBFD, helper that of one that
+// runs inside.Helper.
+func New(log *slog.Logger, state string, bfd, helper func() *exec.Cmd) (*Worker, error) {
 	d, err := openDisk(state)
 	if err != nil {
 		return nil, err
 	}
 	w := &Worker{
-		log: log, disk: d, started: time.Now().UTC().Truncate(time.Millisecond),
+		log: log, disk: d, inside: inside.NewRunner(helper), started: time.Now().UTC().Truncate(time.Millisecond),
 		calls: make(chan func(), 256), over: make(chan struct{}),
 		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, leave: newLeave(), verdicts: map[copyKey]verdict{}, lost: losses{},
 	}
@@ -287,6 +290,7 @@ func (w *Worker) take(r fabric.Routing) {
 			if x.handle != nil {
 				x.handle.close()
 			}
+			w.inside.Forget(p)
 			delete(w.processes, p)
 		}
 	}
@@ -434,11 +438,17 @@ func (w *Worker) check(key copyKey, t *tracker, now time.Time) (time.Time, bool)
 	h := t.health
 	h.Started(now)
 	go func() {
-		failure := runCheck(p.handle.ns, h.check, key.prefix.Addr())
+		var failure, note string
+		if h.check.Type == fabric.CheckExec {
+			failure, note = execCheck(w.inside, key.process, h.check, key.prefix.Addr())
+		} else {
+			failure = runCheck(p.handle.ns, h.check, key.prefix.Addr())
+		}
 		w.post(func() {
 			before, beforeMessage := h.Verdict()
 			words := h.Words()
 			h.Result(failure)
+			h.note = note
 			if after, message := h.Verdict(); after != before || message != beforeMessage {
 				w.dirty = true
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"netfabric/fabric/api"
 	"netfabric/lab"
 )
 
@@ -21,6 +22,7 @@ func TestHealth(t *testing.T) {
 		run  func(*testing.T, *world)
 	}{
 		{"weight", weights},
+		{"exec check", execChecks},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, w) }) {
 			return
@@ -76,4 +78,43 @@ func weights(t *testing.T, w *world) {
 	}
 	w.ctl(t, "n1", `query -X PATCH /1.0/anycast/web -d {"weight":"none"}`)
 	w.waitNextHops(t, 3, 10*time.Second)
+}
+
+// waitCopy waits until what a member says of a copy has text in it, and tells whether that is of a healthy one.
+func (w *world) waitCopy(t *testing.T, service, instance, text string, healthy bool) {
+	t.Helper()
+	lab.WaitFor(t, 15*time.Second, fmt.Sprintf("%s says %q", instance, text), func() error {
+		a, err := ctlJSON[api.Anycast](t, w, "n1", "anycast show "+service)
+		if err != nil {
+			return err
+		}
+		for _, c := range a.Copies {
+			if c.Instance == instance && len(c.Addresses) > 0 && c.Healthy == healthy && (strings.Contains(c.Message, text) || strings.Contains(c.Addresses[0].Check, text)) {
+				return nil
+			}
+		}
+		return fmt.Errorf("%+v", a.Copies)
+	})
+}
+
+// execChecks has commands in a privileged and an unprivileged container judge them.
+func execChecks(t *testing.T, w *world) {
+	n1 := w.lab.MustNode(t, "n1")
+	w.run(t, "n1", "", "fabricctl", "anycast", "create", "cmd", "203.0.113.85", "--interval", "300ms", "--timeout", "250ms", "--check",
+		`exec:sh -c 'test -e /tmp/sick && { cat /tmp/sick; exit 3; }; test -e /tmp/slow && sleep 98765; echo well at $FABRIC_ADDRESS of $(hostname)'`)
+	w.ctl(t, "n1", "launch busybox low --config anycast=cmd --target n1")
+	w.ctl(t, "n1", "launch busybox high --config anycast=cmd --config security.privileged=true --target n1")
+	for _, name := range []string{"low", "high"} {
+		w.waitCopy(t, "cmd", name, "success: well at 203.0.113.85 of "+name, true)
+		w.run(t, "n1", "", "fabricctl", "exec", name, "--", "sh", "-c", "echo disk full >/tmp/sick")
+		w.waitCopy(t, "cmd", name, "exec sh: exit status 3: disk full", false)
+		w.ctl(t, "n1", "exec "+name+" -- mv /tmp/sick /tmp/slow")
+		w.waitCopy(t, "cmd", name, "exec sh: not done within 250 ms", false)
+		w.ctl(t, "n1", "exec "+name+" -- rm /tmp/slow")
+		w.waitCopy(t, "cmd", name, "success: well", true)
+	}
+	processes := n1.MustExec(t, "ps", "-eo", "args")
+	if strings.Contains(processes, "98765") {
+		t.Errorf("a command of a check is still there:\n%s", processes)
+	}
 }
