@@ -237,7 +237,15 @@ func (b *builder) imports(c *Config) *api.Policy {
 	for _, ranges := range byFamily(never) {
 		add(&api.Conditions{PrefixSet: b.prefixes(ranges)}, reject)
 	}
-	add(&api.Conditions{AsPathSet: b.set(api.DefinedType_AS_PATH, []string{fmt.Sprintf("_%d_", c.Speaker.ASN)})}, reject)
+	loop := func(asn uint32) *api.MatchSet {
+		return b.set(api.DefinedType_AS_PATH, []string{fmt.Sprintf("_%d_", asn)})
+	}
+	add(&api.Conditions{AsPathSet: loop(c.Speaker.ASN)}, reject)
+	for _, p := range c.Peers {
+		if p.LocalASN != 0 {
+			add(&api.Conditions{NeighborSet: b.neighbour(p), AsPathSet: loop(p.LocalASN)}, reject)
+		}
+	}
 	for _, i := range c.Imports {
 		at := slices.IndexFunc(c.Peers, func(p fabric.RoutingPeer) bool { return p.Name == i.Peer })
 		if at < 0 {

@@ -188,6 +188,10 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 		if !x.held.IsZero() {
 			return
 		}
+		if state == "opensent" {
+			// Otherwise a connection whose other end is gone, or whose segments are dropped, would keep all others out for four minutes.
+			setUserTimeout(x.peer.Address, time.Duration(x.peer.HoldTime)*time.Second, s.log)
+		}
 		if state == "idle" && before != "active" {
 			if x.failures++; x.failures <= quickRetries {
 				s.recycle(ctx, x)
@@ -363,7 +367,11 @@ func keyOf(p fabric.RoutingPeer) string {
 // apiPeer is a peer for GoBGP; plain leaves out IPv4 of an unnumbered one.
 func apiPeer(p fabric.RoutingPeer, restarting, plain bool) *api.Peer {
 	peer := &api.Peer{
-		Conf: &api.PeerConf{NeighborAddress: keyOf(p), PeerAsn: p.ASN, LocalAsn: p.LocalASN, AuthPassword: p.Password, Description: p.Name},
+		Conf: &api.PeerConf{
+			NeighborAddress: keyOf(p), PeerAsn: p.ASN, LocalAsn: p.LocalASN, AuthPassword: p.Password, Description: p.Name,
+			// The import policy rejects paths with our own AS number. GoBGP itself ignores them, and goes on with what they replace.
+			AllowOwnAsn: 255,
+		},
 		Timers: &api.Timers{Config: &api.TimersConfig{
 			HoldTime: uint64(p.HoldTime), KeepaliveInterval: uint64(cmp.Or(p.Keepalive, max(1, p.HoldTime/3))),
 			ConnectRetry: 1, IdleHoldTimeAfterReset: 1,

@@ -14,7 +14,8 @@ import (
 )
 
 // setUserTimeout lets the kernel give up the connection with a peer that acknowledges nothing before its hold time is over
-// (TCP_USER_TIMEOUT in tcp(7)). GoBGP gives nobody its sockets, so they are looked for among the files of the process.
+// (TCP_USER_TIMEOUT in tcp(7)), and ask for a sign of life when there is nothing to acknowledge. GoBGP gives nobody its sockets, so they are looked
+// for among the files of the process.
 func setUserTimeout(peer netip.Addr, hold time.Duration, log *slog.Logger) {
 	files, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -35,8 +36,16 @@ func setUserTimeout(peer netip.Addr, hold time.Duration, log *slog.Logger) {
 			continue
 		}
 		if connectedTo(fd, peer) {
-			if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(hold.Milliseconds())*9/10); err != nil {
-				log.Warn("cannot set TCP user timeout", "peer", peer, "error", err)
+			probe := max(1, int(hold.Seconds())/3)
+			for _, o := range []struct{ level, name, value int }{
+				{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(hold.Milliseconds()) * 9 / 10},
+				{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, probe},
+				{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, probe},
+				{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			} {
+				if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+					log.Warn("cannot set TCP user timeout", "peer", peer, "error", err)
+				}
 			}
 		}
 		unix.Close(fd)

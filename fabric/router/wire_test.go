@@ -41,6 +41,16 @@ func collect(t testing.TB, n *bgptest.Node) *collector {
 
 func listenIn(t testing.TB, n *bgptest.Node, address string) net.Listener {
 	t.Helper()
+	l, err := within(t, n, func() (net.Listener, error) { return net.Listen("tcp4", address) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// within has f make its sockets in a host's network.
+func within[T any](t testing.TB, n *bgptest.Node, f func() (T, error)) (T, error) {
+	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	home, err := os.Open("/proc/thread-self/ns/net")
@@ -56,14 +66,11 @@ func listenIn(t testing.TB, n *bgptest.Node, address string) net.Listener {
 	if err := enter(there); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp4", address)
+	v, err := f()
 	if back := enter(home); back != nil {
 		panic(back)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
+	return v, err
 }
 
 func (c *collector) talk(conn net.Conn) {
