@@ -28,6 +28,7 @@ type Gateway struct {
 	Unicast  bool            `json:"unicast,omitempty"`   // advertise to the other members' own addresses and to Peers, not to the multicast group
 	Peers    []netip.Addr    `json:"peers,omitempty"`     // with Unicast: routers that are no members
 	NoAccept bool            `json:"no_accept,omitempty"` // drop what is sent to the addresses themselves, neighbour discovery apart
+	RA       GatewayRA       `json:"ra,omitzero"`
 }
 
 // Defaults and bounds of a Gateway.
@@ -139,6 +140,9 @@ func (g *Gateway) Validate() error {
 		return err
 	}
 	if err := g.checkProtocol(fail); err != nil {
+		return err
+	}
+	if err := g.checkRA(fail); err != nil {
 		return err
 	}
 	for member, p := range g.Priorities {

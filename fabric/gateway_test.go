@@ -30,25 +30,33 @@ func TestGatewayValidate(t *testing.T) {
 		change func(*Gateway)
 		reason string
 	}{
-		"no VRID":              {func(g *Gateway) { g.VRID = 0 }, "bad-vrid"},
-		"interval too short":   {func(g *Gateway) { g.Interval = 0 }, "bad-interval"},
-		"interval between":     {func(g *Gateway) { g.Interval = 15 }, "bad-interval"},
-		"interval too long":    {func(g *Gateway) { g.Interval = 40960 }, "bad-interval"},
-		"no address":           {func(g *Gateway) { g.Addresses = nil }, "bad-address"},
-		"no subnet":            {func(g *Gateway) { g.Addresses = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")} }, "bad-address"},
-		"multicast":            {func(g *Gateway) { g.Addresses = []netip.Prefix{netip.MustParsePrefix("224.0.0.1/24")} }, "bad-address"},
-		"address twice":        {func(g *Gateway) { g.Addresses = append(g.Addresses, g.Addresses[0]) }, "bad-address"},
-		"interface":            {func(g *Gateway) { g.Interface = "a name that is too long" }, "bad-name"},
-		"priority of an owner": {func(g *Gateway) { g.Priorities = map[string]int{"n1": 255} }, "bad-priority"},
-		"priority of another":  {func(g *Gateway) { g.Members, g.Priorities = []string{"n1"}, map[string]int{"n2": 9} }, "bad-priority"},
-		"preferred another":    {func(g *Gateway) { g.Members, g.Preferred = []string{"n1"}, "n2" }, "bad-member"},
-		"delay of nothing":     {func(g *Gateway) { g.NoPreempt, g.PreemptDelay = true, 1000 }, "bad-value"},
-		"track twice":          {func(g *Gateway) { g.Tracks = []Track{{Type: TrackBGP}, {Type: TrackBGP, Weight: 5}} }, "bad-track"},
-		"checksum":             {func(g *Gateway) { g.Checksum = "crc" }, "bad-value"},
-		"peers of nothing":     {func(g *Gateway) { g.Peers = []netip.Addr{netip.MustParseAddr("192.0.2.7")} }, "bad-peer"},
-		"peer multicast":       {func(g *Gateway) { g.Unicast, g.Peers = true, []netip.Addr{netip.MustParseAddr("224.0.0.18")} }, "bad-peer"},
-		"peer itself":          {func(g *Gateway) { g.Unicast, g.Peers = true, []netip.Addr{netip.MustParseAddr("192.0.2.1")} }, "bad-peer"},
-		"unknown track":        {func(g *Gateway) { g.Tracks = []Track{{Type: "moon"}} }, "bad-track"},
+		"no VRID":               {func(g *Gateway) { g.VRID = 0 }, "bad-vrid"},
+		"interval too short":    {func(g *Gateway) { g.Interval = 0 }, "bad-interval"},
+		"interval between":      {func(g *Gateway) { g.Interval = 15 }, "bad-interval"},
+		"interval too long":     {func(g *Gateway) { g.Interval = 40960 }, "bad-interval"},
+		"no address":            {func(g *Gateway) { g.Addresses = nil }, "bad-address"},
+		"no subnet":             {func(g *Gateway) { g.Addresses = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")} }, "bad-address"},
+		"multicast":             {func(g *Gateway) { g.Addresses = []netip.Prefix{netip.MustParsePrefix("224.0.0.1/24")} }, "bad-address"},
+		"address twice":         {func(g *Gateway) { g.Addresses = append(g.Addresses, g.Addresses[0]) }, "bad-address"},
+		"interface":             {func(g *Gateway) { g.Interface = "a name that is too long" }, "bad-name"},
+		"priority of an owner":  {func(g *Gateway) { g.Priorities = map[string]int{"n1": 255} }, "bad-priority"},
+		"priority of another":   {func(g *Gateway) { g.Members, g.Priorities = []string{"n1"}, map[string]int{"n2": 9} }, "bad-priority"},
+		"preferred another":     {func(g *Gateway) { g.Members, g.Preferred = []string{"n1"}, "n2" }, "bad-member"},
+		"delay of nothing":      {func(g *Gateway) { g.NoPreempt, g.PreemptDelay = true, 1000 }, "bad-value"},
+		"track twice":           {func(g *Gateway) { g.Tracks = []Track{{Type: TrackBGP}, {Type: TrackBGP, Weight: 5}} }, "bad-track"},
+		"checksum":              {func(g *Gateway) { g.Checksum = "crc" }, "bad-value"},
+		"peers of nothing":      {func(g *Gateway) { g.Peers = []netip.Addr{netip.MustParseAddr("192.0.2.7")} }, "bad-peer"},
+		"peer multicast":        {func(g *Gateway) { g.Unicast, g.Peers = true, []netip.Addr{netip.MustParseAddr("224.0.0.18")} }, "bad-peer"},
+		"peer itself":           {func(g *Gateway) { g.Unicast, g.Peers = true, []netip.Addr{netip.MustParseAddr("192.0.2.1")} }, "bad-peer"},
+		"RA without IPv6":       {func(g *Gateway) { g.Addresses, g.RA.MTU = g.Addresses[:1], 1500 }, "bad-ra"},
+		"RA lifetime":           {func(g *Gateway) { g.RA.Lifetime = 70000 }, "bad-ra"},
+		"RA interval":           {func(g *Gateway) { g.RA.Interval = 3 }, "bad-ra"},
+		"RA lifetime too short": {func(g *Gateway) { g.RA.Lifetime, g.RA.Interval = 100, 200 }, "bad-ra"},
+		"RA MTU":                {func(g *Gateway) { g.RA.MTU = 1279 }, "bad-ra"},
+		"RA preference":         {func(g *Gateway) { g.RA.Preference = "best" }, "bad-ra"},
+		"RA DNS":                {func(g *Gateway) { g.RA.DNS = []netip.Addr{netip.MustParseAddr("192.0.2.53")} }, "bad-ra"},
+		"RA trusted":            {func(g *Gateway) { g.RA.Trusted = []netip.Addr{netip.MustParseAddr("2001:db8::53")} }, "bad-ra"},
+		"unknown track":         {func(g *Gateway) { g.Tracks = []Track{{Type: "moon"}} }, "bad-track"},
 	} {
 		g := testGateway("gw", 1)
 		c.change(g)
@@ -161,5 +169,24 @@ func TestGatewayWarnings(t *testing.T) {
 	g.Members = []string{"n1"}
 	if got := g.Warnings(s); !strings.Contains(got[0], "nobody takes over") {
 		t.Errorf("one member: %q", got)
+	}
+}
+
+func TestGatewayAdvertises(t *testing.T) {
+	g := testGateway("gw", 1)
+	if full := g.RA.Full(); !g.Advertises() || full.Lifetime != 1800 || full.Interval != 600 || full.Preference != RAMedium {
+		t.Errorf("by default: %v, %+v", g.Advertises(), full)
+	}
+	g.RA.Lifetime = 9
+	if full := g.RA.Full(); full.Interval != MinRAInterval || g.Validate() != nil {
+		t.Errorf("with a short lifetime: %+v, %v", full, g.Validate())
+	}
+	g.RA.Off = true
+	if g.Advertises() || g.Validate() != nil {
+		t.Errorf("off: %v, %v", g.Advertises(), g.Validate())
+	}
+	g.RA, g.Addresses = GatewayRA{}, []netip.Prefix{g.Addresses[0], netip.MustParsePrefix("fe80::1/64")}
+	if g.Advertises() || g.Validate() != nil {
+		t.Errorf("with a link-local address only: %v, %v", g.Advertises(), g.Validate())
 	}
 }

@@ -76,10 +76,13 @@ func (g guard) replace(conn *nftables.Conn) (rules int) {
 	add(expr.VerdictAccept, []expr.Any{ // what this host sends itself
 		&expr.Meta{Key: expr.MetaKeyIIFTYPE, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint16(unix.ARPHRD_LOOPBACK)},
 	})
+	if len(g.deafTo) > 0 {
+		add(expr.VerdictDrop, icmp6(routerAdvertisement), icmp6To(routerAdvertisement), oneOf(conn, table, "deaf", IPv6, sourceAddress, g.deafTo))
+	}
 	add(expr.VerdictAccept, icmp6(133), icmp6To(137)) // never neighbour discovery: RFC 9568, 6.4.3
 	for _, f := range []Family{IPv4, IPv6} {
 		if to := ofFamily(g.refuse, f); len(to) > 0 {
-			add(expr.VerdictDrop, toOneOf(conn, table, f, to))
+			add(expr.VerdictDrop, oneOf(conn, table, "refuse", f, destinationAddress, to))
 		}
 	}
 	return rules
@@ -100,13 +103,19 @@ func icmp6To(highest byte) []expr.Any {
 	return []expr.Any{&expr.Cmp{Op: expr.CmpOpLte, Register: 1, Data: []byte{highest}}}
 }
 
-// toOneOf matches packets to one of the addresses of a family.
-func toOneOf(conn *nftables.Conn, table *nftables.Table, f Family, addresses []netip.Addr) []expr.Any {
-	set := &nftables.Set{Table: table, Name: "refuse4", KeyType: nftables.TypeIPAddr}
-	version, offset, length := byte(unix.NFPROTO_IPV4), uint32(16), uint32(4) // RFC 791, 3.1
+// Offsets of addresses in the headers of IPv4 and IPv6 (RFC 791, 3.1; RFC 8200, 3).
+var (
+	sourceAddress      = map[Family]uint32{IPv4: 12, IPv6: 8}
+	destinationAddress = map[Family]uint32{IPv4: 16, IPv6: 24}
+)
+
+// oneOf matches packets from or to one of the addresses of a family.
+func oneOf(conn *nftables.Conn, table *nftables.Table, name string, f Family, offset map[Family]uint32, addresses []netip.Addr) []expr.Any {
+	set := &nftables.Set{Table: table, Name: name + "4", KeyType: nftables.TypeIPAddr}
+	version, length := byte(unix.NFPROTO_IPV4), uint32(4)
 	if f == IPv6 {
-		set.Name, set.KeyType = "refuse6", nftables.TypeIP6Addr
-		version, offset, length = unix.NFPROTO_IPV6, 24, 16 // RFC 8200, 3
+		set.Name, set.KeyType = name+"6", nftables.TypeIP6Addr
+		version, length = unix.NFPROTO_IPV6, 16
 	}
 	var elements []nftables.SetElement
 	for _, a := range addresses {
@@ -115,7 +124,7 @@ func toOneOf(conn *nftables.Conn, table *nftables.Table, f Family, addresses []n
 	_ = conn.AddSet(set, elements) // fails only for kinds of sets that this is not
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{version}},
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset[f], Len: length},
 		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID},
 	}
 }

@@ -75,6 +75,13 @@ func TestGatewayValidate(t *testing.T) {
 			func(g *Gateway) { g.Addresses = []netip.Prefix{prefix("127.0.0.1/8")} },
 			func(g *Gateway) { g.Addresses = []netip.Prefix{prefix("192.0.2.1/24"), prefix("192.0.2.1/32")} },
 		},
+		"gateway-ra": {
+			func(g *Gateway) { g.RA = &RouterAdvertising{Interval: time.Second} },
+			func(g *Gateway) { g.RA = &RouterAdvertising{Interval: 4 * time.Second, Lifetime: -1} },
+			func(g *Gateway) { g.RA = &RouterAdvertising{Interval: 4 * time.Second, Preference: "best"} },
+			func(g *Gateway) { g.RA = &RouterAdvertising{Interval: 4 * time.Second, DNS: addrs("192.0.2.53")} },
+			func(g *Gateway) { g.RA, g.Addresses = &RouterAdvertising{Interval: 4 * time.Second}, g.Addresses[:1] },
+		},
 		"gateway-peers": {
 			func(g *Gateway) { g.Peers = addrs("192.0.2.3") },
 			func(g *Gateway) { g.Unicast, g.Peers = true, addrs("192.0.2.3", "ff02::1") },

@@ -35,18 +35,21 @@ type Manager struct {
 	ended  chan struct{}
 
 	// All below belongs to the loop.
-	routers   map[routerKey]*router
-	parents   map[string]parent
-	desired   map[routerKey]Gateway
-	sockets   map[socketKey]*openedSocket
-	foreign   map[foreignKey]HeardVRID
-	received  bool // the first Set has come
-	looked    bool // the interfaces of the first Set are known
-	changed   bool
-	stopping  bool
-	closing   bool // what is left goes at once
-	schedErr  error
-	hostError error // from what no router stands for
+	routers       map[routerKey]*router
+	parents       map[string]parent
+	desired       map[routerKey]Gateway
+	sockets       map[socketKey]*openedSocket
+	foreign       map[foreignKey]HeardVRID
+	advertisers   advertisers
+	routerSockets map[int]*openedSocket // by interface
+	received      bool                  // the first Set has come
+	looked        bool                  // the interfaces of the first Set are known
+	changed       bool
+	stopping      bool
+	closing       bool // what is left goes at once
+	abrupt        bool // and is not handed over before
+	schedErr      error
+	hostError     error // from what no router stands for
 	// setupError is why the host is not as the gateways need it.
 	setupError error
 }
@@ -90,6 +93,7 @@ func NewManager(state string, wake func()) (*Manager, error) {
 	m := &Manager{
 		wake: wake, ended: make(chan struct{}), routers: map[routerKey]*router{}, parents: map[string]parent{},
 		desired: map[routerKey]Gateway{}, sockets: map[socketKey]*openedSocket{}, foreign: map[foreignKey]HeardVRID{},
+		advertisers: advertisers{}, routerSockets: map[int]*openedSocket{},
 	}
 	var err error
 	if m.poll, err = openPoller(); err != nil {
@@ -220,7 +224,7 @@ func (r *router) handover(now time.Time, to []netip.Addr) chan HandoverEnded {
 func (m *Manager) Close(ctx context.Context) error {
 	var waits []chan HandoverEnded
 	err := m.ask(func(now time.Time) {
-		if ctx.Err() != nil {
+		if m.abrupt = ctx.Err() != nil; m.abrupt {
 			return
 		}
 		for _, r := range m.routers {
@@ -292,6 +296,11 @@ func (m *Manager) loop() {
 			s.socket.close()
 		}
 	}
+	for _, s := range m.routerSockets {
+		if s.socket != nil {
+			s.socket.close()
+		}
+	}
 	m.mu.Lock()
 	m.closed = true
 	m.poll.close()
@@ -323,6 +332,18 @@ func (m *Manager) receive(now time.Time) {
 				break
 			}
 			m.packet(key, p, now)
+		}
+	}
+	for index, s := range m.routerSockets {
+		for range 256 {
+			if s.socket == nil {
+				break
+			}
+			p, ok := s.socket.read()
+			if !ok {
+				break
+			}
+			m.routerPacket(index, p, now)
 		}
 	}
 }
@@ -481,6 +502,8 @@ func (m *Manager) setParents(found map[string]parent, now time.Time) {
 	old := m.parents
 	m.parents = found
 	m.openSockets()
+	m.openRouterSockets()
+	m.forgetAdvertisers(now)
 	m.prepare() // again, for interfaces that have come, and for what others have changed
 	for k, g := range m.desired {
 		p, known := found[k.Interface]

@@ -20,7 +20,7 @@ func Plan(v fabric.View) []fabric.RoutingGateway {
 		planned := fabric.RoutingGateway{
 			Name: g.Name, Interface: g.Interface, VRID: g.VRID, Addresses: g.Addresses, Interval: g.Interval,
 			NoPreempt: g.NoPreempt, PreemptDelay: g.PreemptDelay, Tracks: g.Tracks, Checksum: g.Checksum, Unicast: g.Unicast, Peers: g.Peers,
-			NoAccept: g.NoAccept, Drained: v.Desired.Drained(v.Member),
+			NoAccept: g.NoAccept, RA: advertised(g), Drained: v.Desired.Drained(v.Member),
 		}
 		for _, r := range g.Ranking(v.Desired) {
 			if r.Member == v.Member {
@@ -77,6 +77,7 @@ func Configured(g fabric.RoutingGateway, priority int) Gateway {
 			c.Peers = append(c.Peers, s.Addresses...)
 		}
 	}
+	c.RA = routerAdvertising(g.RA)
 	if g.Unicast {
 		c.Peers, c.Unmet = append(c.Peers, g.Peers...), g.Unmet
 	}
@@ -96,7 +97,10 @@ func (s ManagerState) Reported(g fabric.RoutingGateway) fabric.GatewayState {
 		told := fabric.VirtualRouterState{
 			Family: string(r.Family), State: string(r.State), Since: r.Since, Why: string(r.Reason), Primary: r.Primary, Active: r.Active,
 			Conflict: r.Conflict, Differs: r.Differs, Transitions: len(r.Transitions), In: r.In, Out: r.Out, Discarded: r.Discarded,
-			Reason: r.ErrorReason, Message: r.Error, Version2: r.Version2,
+			Reason: r.ErrorReason, Message: r.Error, Version2: r.Version2, RAOut: r.RAOut, RSIn: r.RSIn,
+		}
+		for _, a := range r.Rogues {
+			told.Rogues = append(told.Rogues, fabric.RogueRouter{Address: a.Source, MAC: a.MAC, Lifetime: int(a.Lifetime.Seconds())})
 		}
 		if n := len(r.Transitions); n > 0 {
 			told.Silence = int(r.Transitions[n-1].Silence.Milliseconds())
@@ -110,4 +114,27 @@ func (s ManagerState) Reported(g fabric.RoutingGateway) fabric.GatewayState {
 	}
 	slices.Sort(state.Foreign)
 	return state
+}
+
+// advertised is what the gateway tells hosts, nil for nothing.
+func advertised(g *fabric.Gateway) *fabric.GatewayRA {
+	if !g.Advertises() {
+		return nil
+	}
+	full := g.RA.Full()
+	return &full
+}
+
+func routerAdvertising(r *fabric.GatewayRA) *RouterAdvertising {
+	if r == nil {
+		return nil
+	}
+	told := &RouterAdvertising{
+		Lifetime: time.Duration(r.Lifetime) * time.Second, Interval: time.Duration(r.Interval) * time.Second, Managed: r.Managed, Other: r.Other,
+		NoSLAAC: r.NoSLAAC, Preference: string(r.Preference), MTU: r.MTU, DNS: r.DNS, Trusted: r.Trusted,
+	}
+	if r.NoDefault {
+		told.Lifetime = 0
+	}
+	return told
 }

@@ -3,6 +3,7 @@ package vrrp
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
@@ -37,30 +38,33 @@ type router struct {
 	heldGarp    bool
 	garpWhenUp  bool // the addresses were late: announce when they are there
 	linger      time.Time
-	retiring    bool             // no longer wanted, and there until it has been handed over
+	retiring    bool // no longer wanted, and there until it has been handed over
+	ra          advertiser
+	succeeded   bool             // the handover that ends this Active has a successor
 	frames      map[uint8][]byte // advertisements to the group, by priority
 	transitions []TransitionRecord
 	handovers   []chan HandoverEnded
 
-	in, out, sendErrors uint64
-	discarded           map[string]uint64
-	differs             bool
-	old                 netip.Addr // router that speaks version 2 with our VRID
-	oldAt               time.Time
-	hostErr, sendErr    error
-	retrying            bool // hostErr may be over: the wish under way will tell
+	in, out, sendErrors   uint64
+	advertised, solicited uint64 // router advertisements and solicitations
+	discarded             map[string]uint64
+	differs               bool
+	old                   netip.Addr // router that speaks version 2 with our VRID
+	oldAt                 time.Time
+	hostErr, sendErr      error
+	retrying              bool // hostErr may be over: the wish under way will tell
 }
 
 func newRouter(m *Manager, k routerKey, g Gateway, now time.Time) *router {
 	return &router{
 		key: k, gateway: g, addresses: g.addresses(k.Family), m: m, machine: New(g.config(k.Family, netip.Addr{}), now),
-		discarded: map[string]uint64{}, frames: map[uint8][]byte{},
+		discarded: map[string]uint64{}, frames: map[uint8][]byte{}, ra: advertiser{random: rand.Float64},
 	}
 }
 
 // configure takes a new gateway or a new state of the interface. It starts or stops the machine accordingly.
 func (r *router) configure(g Gateway, p parent, now time.Time) {
-	moved := p.Index != r.parent.Index
+	moved, told, was := p.Index != r.parent.Index, r.gateway.RA, r.addresses
 	changed := r.want.gateway != g.Name || !slices.Equal(r.addresses, g.addresses(r.key.Family))
 	r.gateway, r.addresses, r.parent = g, g.addresses(r.key.Family), p
 	r.frames = map[uint8][]byte{}
@@ -81,6 +85,7 @@ func (r *router) configure(g Gateway, p parent, now time.Time) {
 	if r.fault() == nil {
 		r.do(r.machine.Startup(now), now)
 	}
+	r.configureRouter(told, was, now)
 }
 
 // retire hands over what is Active here for good; at once means with no more than a farewell.
@@ -204,6 +209,7 @@ func (r *router) do(actions []Action, now time.Time) {
 				r.hold = now.Add(patientHoldback)
 			}
 		case HandoverEnded:
+			r.succeeded = a.Done
 			r.endHandover(a)
 		case Conflict: // State shows it
 		}
@@ -232,6 +238,7 @@ func (r *router) record(t Transition, now time.Time) {
 	if n := len(r.transitions) - maxTransitions; n > 0 {
 		r.transitions = slices.Delete(r.transitions, 0, n)
 	}
+	r.turnRouter(t, now)
 	if t.From == Active {
 		r.endHandover(HandoverEnded{Done: t.To == Backup})
 	}
@@ -290,7 +297,7 @@ func (r *router) letGo() {
 // deadline is when expire has to be called, zero for never.
 func (r *router) deadline() time.Time {
 	d := r.machine.Deadline()
-	for _, t := range [...]time.Time{r.hold, r.linger} {
+	for _, t := range [...]time.Time{r.hold, r.linger, r.raDeadline()} {
 		if !t.IsZero() && (d.IsZero() || t.Before(d)) {
 			d = t
 		}
@@ -309,6 +316,9 @@ func (r *router) expire(now time.Time) {
 	}
 	if d := r.machine.Deadline(); !d.IsZero() && !now.Before(d) {
 		r.do(r.machine.Expire(now), now)
+	}
+	if r.hold.IsZero() && r.ra.due(now) {
+		r.advertiseRouter(r.gateway.RA, false)
 	}
 }
 
@@ -391,7 +401,7 @@ func (r *router) state() RouterState {
 		Accepting: r.want.hosting == hostUp && r.done == r.serial && r.hostErr == nil,
 		Primary:   c.Primary, Priority: c.Priority, Active: heard.Source, ActivePriority: heard.Priority,
 		DownDeadline: r.machine.DownDeadline(), Differs: r.differs, Version2: r.old,
-		In: r.in, Out: r.out, SendErrors: r.sendErrors, Discarded: map[string]uint64{},
+		RAOut: r.advertised, RSIn: r.solicited, Rogues: r.rogues(), In: r.in, Out: r.out, SendErrors: r.sendErrors, Discarded: map[string]uint64{},
 	}
 	for slug, n := range r.discarded {
 		s.Discarded[slug] = n

@@ -23,11 +23,14 @@ type setup struct {
 // guard is what the packet filter of the gateways drops.
 type guard struct {
 	refuse []netip.Addr // packets to these, save neighbour discovery (RFC 9568, 6.4.3 and Accept_Mode in 6.1)
+	deafTo []netip.Addr // router advertisements of these, which are other members': a router does not follow its own gateway
 }
 
-func (g guard) empty() bool { return len(g.refuse) == 0 }
+func (g guard) empty() bool { return len(g.refuse)+len(g.deafTo) == 0 }
 
-func (g guard) equal(o guard) bool { return slices.Equal(g.refuse, o.refuse) }
+func (g guard) equal(o guard) bool {
+	return slices.Equal(g.refuse, o.refuse) && slices.Equal(g.deafTo, o.deafTo)
+}
 
 // setupOf is what a set of virtual routers needs. Interfaces of hosts must not answer for the addresses, nor name one of them in their own ARP
 // requests; packets are forwarded between them and the interfaces by which hosts' packets come back, which may be another one than they leave by.
@@ -54,6 +57,11 @@ func setupOf(desired map[routerKey]Gateway) setup {
 				}
 			}
 		}
+		if k.Family == IPv6 && g.RA != nil {
+			if own := g.addresses(IPv6)[0].Addr(); !slices.Contains(s.guard.deafTo, own) {
+				s.guard.deafTo = append(s.guard.deafTo, own)
+			}
+		}
 		if g.Accept || g.Priority == PriorityOwner {
 			continue
 		}
@@ -66,5 +74,6 @@ func setupOf(desired map[routerKey]Gateway) setup {
 	slices.SortFunc(s.sysctls, func(a, b sysctl) int { return cmp.Compare(a.path, b.path) })
 	slices.Sort(s.forward6)
 	slices.SortFunc(s.guard.refuse, netip.Addr.Compare)
+	slices.SortFunc(s.guard.deafTo, netip.Addr.Compare)
 	return s
 }

@@ -29,6 +29,9 @@ type RouterState struct {
 	WorstOutage    time.Duration // of hosts, if this router has to take over from an Active that dies, by the formula
 	Conflict       netip.Addr    // other router that claims to be Active too
 	Differs        bool          // the last advertisement heard lists other addresses than ours
+	Rogues         []Advertiser  // routers that advertise themselves to hosts beside this gateway
+	RAOut          uint64        // router advertisements sent
+	RSIn           uint64        // router solicitations heard
 	Version2       netip.Addr    // a router that speaks VRRP version 2 with this VRID, and is not listened to
 
 	In         uint64            // advertisements taken

@@ -34,6 +34,7 @@ type GatewayPut struct {
 	Unicast  bool                   `json:"unicast"`   // advertise to each router on its own, not to the multicast group
 	Peers    []netip.Addr           `json:"peers"`     // with unicast: routers that are no members
 	NoAccept bool                   `json:"no_accept"` // drop what is sent to the addresses themselves
+	RA       fabric.GatewayRA       `json:"ra"`        // router advertisements
 }
 
 // GatewaysPost makes a gateway.
@@ -160,7 +161,7 @@ func gatewayPut(g *fabric.Gateway) GatewayPut {
 		Description: g.Description, Interface: g.Interface, Addresses: append([]netip.Prefix{}, g.Addresses...), VRID: g.VRID, Interval: g.Interval,
 		Members: append([]string{}, g.Members...), Priorities: map[string]int{}, Preferred: g.Preferred,
 		NoPreempt: g.NoPreempt, PreemptDelay: g.PreemptDelay, Tracks: []string{},
-		Checksum: cmp.Or(g.Checksum, fabric.ChecksumRFC5798), Unicast: g.Unicast, Peers: append([]netip.Addr{}, g.Peers...), NoAccept: g.NoAccept,
+		Checksum: cmp.Or(g.Checksum, fabric.ChecksumRFC5798), Unicast: g.Unicast, Peers: append([]netip.Addr{}, g.Peers...), NoAccept: g.NoAccept, RA: shownRA(g),
 	}
 	maps.Copy(put.Priorities, g.Priorities)
 	for _, t := range g.Tracks {
@@ -169,13 +170,21 @@ func gatewayPut(g *fabric.Gateway) GatewayPut {
 	return put
 }
 
+// shownRA is with its defaults where router advertisements are sent.
+func shownRA(g *fabric.Gateway) fabric.GatewayRA {
+	if g.Advertises() {
+		return g.RA.Full()
+	}
+	return g.RA
+}
+
 // apply takes the change over; a VRID that is to be found is found among those that are free.
 func (put GatewayPut) apply(r *request, tx *fabric.Tx, g *fabric.Gateway) error {
 	moved := g.Interface != put.Interface
 	g.Description, g.Interface, g.Addresses = put.Description, put.Interface, put.Addresses
 	g.Interval, g.Members, g.Priorities, g.Preferred = put.Interval, put.Members, put.Priorities, put.Preferred
 	g.NoPreempt, g.PreemptDelay, g.Tracks = put.NoPreempt, put.PreemptDelay, nil
-	g.Checksum, g.Unicast, g.Peers, g.NoAccept = put.Checksum, put.Unicast, put.Peers, put.NoAccept
+	g.Checksum, g.Unicast, g.Peers, g.NoAccept, g.RA = put.Checksum, put.Unicast, put.Peers, put.NoAccept, put.RA
 	if g.Interval == 0 {
 		g.Interval = fabric.DefaultGatewayInterval
 	}

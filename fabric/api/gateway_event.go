@@ -1,6 +1,12 @@
 package api
 
-import "netfabric/fabric"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"netfabric/fabric"
+)
 
 // gatewayStates are the virtual routers by member, gateway and family.
 func gatewayStates(reports *fabric.Reports) map[[3]string]fabric.VirtualRouterState {
@@ -13,10 +19,19 @@ func gatewayStates(reports *fabric.Reports) map[[3]string]fabric.VirtualRouterSt
 	return all
 }
 
-// gatewayEvents are the transitions between two reports: gateway-active, gateway-backup, gateway-initialize, and the reason of each.
+// gatewayEvents are the transitions between two reports: gateway-active, gateway-backup, gateway-initialize, and the reason of each; and
+// gateway-rogue-ra for each router that has begun to advertise itself to hosts beside a gateway.
 func gatewayEvents(before, after map[[3]string]fabric.VirtualRouterState) []RoutingEvent {
 	var events []RoutingEvent
 	for at, is := range after {
+		for _, rogue := range is.Rogues {
+			if !slices.ContainsFunc(before[at].Rogues, func(r fabric.RogueRouter) bool { return r.Address == rogue.Address }) {
+				events = append(events, RoutingEvent{
+					Action: "gateway-rogue-ra", Member: at[0], Gateway: at[1], Family: at[2], Reason: "rogue-ra",
+					Message: fmt.Sprintf("%s (MAC %s) advertises itself to hosts as a router, with a lifetime of %d s", rogue.Address, cmp.Or(rogue.MAC, "unknown"), rogue.Lifetime),
+				})
+			}
+		}
 		if was, known := before[at]; known && was.State == is.State && was.Since.Equal(is.Since) || !known && is.State == fabric.GatewayInitialize {
 			continue
 		}

@@ -28,7 +28,7 @@ func steadyGateways(states []fabric.GatewayState, told map[string]fabric.Gateway
 func uncounted(s fabric.GatewayState) fabric.GatewayState {
 	s.Routers = slices.Clone(s.Routers)
 	for i := range s.Routers {
-		s.Routers[i].In, s.Routers[i].Out = 0, 0
+		s.Routers[i].In, s.Routers[i].Out, s.Routers[i].RAOut, s.Routers[i].RSIn = 0, 0, 0, 0
 		causes := map[string]uint64{}
 		for cause := range s.Routers[i].Discarded {
 			causes[cause] = 0
@@ -95,6 +95,9 @@ func gatewayTrouble(s fabric.GatewayState) (reason, message string) {
 		case r.Reason != "":
 			reason = cmp.Or(reason, r.Reason)
 			messages = append(messages, r.Family+": "+r.Message)
+		case len(r.Rogues) > 0:
+			reason = cmp.Or(reason, "rogue-ra")
+			messages = append(messages, r.Family+": "+rogueText(r.Rogues))
 		}
 	}
 	for _, t := range s.Tracks {
@@ -107,4 +110,17 @@ func gatewayTrouble(s fabric.GatewayState) (reason, message string) {
 		return fabric.ReasonDrained, "drained: Active only while no other member can be"
 	}
 	return reason, strings.Join(messages, "; ")
+}
+
+// rogueText names routers that hosts may use beside the gateway.
+func rogueText(all []fabric.RogueRouter) string {
+	var names []string
+	for _, r := range all {
+		name := r.Address.String()
+		if r.MAC != "" {
+			name += " (" + r.MAC + ")"
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ") + " advertises itself to hosts as a router too; trust it with ra.trusted, or stop it"
 }
