@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"netfabric/fabric"
 )
@@ -54,12 +55,19 @@ func peersOf(s *fabric.Snapshot) peers {
 }
 
 func (p peers) byFingerprint(fingerprint string) (peer, bool) {
-	for _, m := range p.Members {
-		if m.Fingerprint == fingerprint {
-			return m, true
-		}
+	return p.find(func(m peer) bool { return m.Fingerprint == fingerprint })
+}
+
+func (p peers) byAddress(address string) (peer, bool) {
+	return p.find(func(m peer) bool { return m.Address == address })
+}
+
+func (p peers) find(is func(peer) bool) (peer, bool) {
+	i := slices.IndexFunc(p.Members, is)
+	if i < 0 {
+		return peer{}, false
 	}
-	return peer{}, false
+	return p.Members[i], true
 }
 
 // loadIdentity reads the identity; nil when there is none.

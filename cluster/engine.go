@@ -207,11 +207,13 @@ var errNoLeader = fmt.Errorf("no database member says that it leads")
 func (e *engine) askLeader(ctx context.Context, address string) string {
 	c, err := e.client(ctx, address)
 	if err != nil {
+		e.log.Debug("ask who leads", "address", address, "error", err)
 		return ""
 	}
 	defer c.Close()
 	leader, err := c.Leader(ctx)
 	if err != nil || leader == nil {
+		e.log.Debug("ask who leads", "address", address, "error", err)
 		return ""
 	}
 	return leader.Address

@@ -40,7 +40,11 @@ type poke struct {
 // the proof. It checks that itself.
 func (n *Node) InternalHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+pingPath, n.members(func(http.ResponseWriter, *http.Request) (any, error) { return struct{}{}, nil }))
+	mux.HandleFunc("GET "+pingPath, n.members(func(http.ResponseWriter, *http.Request) (any, error) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.peers, nil
+	}))
 	mux.HandleFunc("POST "+pokePath, n.members(func(w http.ResponseWriter, r *http.Request) (any, error) {
 		p, err := readBody[poke](w, r)
 		if err != nil {
@@ -149,9 +153,13 @@ func ask[T any](ctx context.Context, c *http.Client, method, url string, body an
 	return v, response.Header, &fabric.Error{Code: e.Code, Reason: e.Reason, Message: e.Message, Fix: e.Fix}
 }
 
-// ping asks a member whether it is there, and takes this one for a member. Its error has reasonNotMember only when this one was removed.
+// ping asks a member whether it is there, and takes this one for a member, and learns from it who else is one. Its error has reasonNotMember only
+// when this one was removed.
 func (n *Node) ping(ctx context.Context, address string) error {
-	_, header, err := ask[struct{}](ctx, n.http, http.MethodGet, "https://"+address+pingPath, nil)
+	known, header, err := ask[peers](ctx, n.http, http.MethodGet, "https://"+address+pingPath, nil)
+	if err == nil {
+		n.learn(known)
+	}
 	if fabric.ReasonOf(err) == reasonNotMember && !n.knowsBetter(header) {
 		return fabric.Errorf(fabric.CodeUnavailable, "behind", "it has been away and has not heard yet that this host is a member")
 	}

@@ -116,6 +116,10 @@ func (m *monitor) lookAt(ctx context.Context, p *proof, e *engine) error {
 	if err != nil {
 		return err
 	}
+	if leader == nil || leader.Address == "" {
+		// It led, and knows of nobody who does now. One that was removed never will.
+		return errors.New("the database node that led does so no more")
+	}
 	nodes, err := m.leader.Cluster(asking)
 	if err != nil {
 		return err

@@ -318,11 +318,14 @@ func (n *Node) listen(address string) (*port, error) {
 	return p, nil
 }
 
-func (n *Node) serverCertificate() *tls.Certificate {
+func (n *Node) serverCertificate(own bool) *tls.Certificate {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.proof == nil {
+	switch {
+	case n.proof == nil:
 		return n.guest
+	case own:
+		return &n.proof.member
 	}
 	return &n.proof.cluster
 }
@@ -358,10 +361,18 @@ func (n *Node) dialREST(ctx context.Context, _, address string) (net.Conn, error
 	return n.dialAs(ctx, address, protocolHTTP)
 }
 
+// dialAs connects to a member, as this one. Its own certificate is asked for: only an address that this member has not heard of yet, and so can
+// only have from another member, may show the cluster's.
 func (n *Node) dialAs(ctx context.Context, address, protocol string) (net.Conn, error) {
-	p := n.current()
+	n.mu.Lock()
+	p := n.proof
+	m, known := n.peers.byAddress(address)
+	n.mu.Unlock()
 	if p == nil {
 		return nil, errNotInCluster
+	}
+	if known {
+		return dialTLS(ctx, address, memberConfig(&p.member, m.Fingerprint, protocol))
 	}
 	return dialTLS(ctx, address, clientConfig(&p.member, p.fingerprint, protocol))
 }
@@ -415,9 +426,26 @@ func meet(now time.Time, met map[string]time.Time, before, after []peer, watchin
 
 // follows takes in the members of a new snapshot.
 func (n *Node) follows(s *fabric.Snapshot) {
-	next := peersOf(s)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.setPeers(peersOf(s))
+}
+
+// learn takes in what another member says of who is a member, unless it knows no more than this one. A host that was removed and joined again at
+// its old address has another certificate: who was away meanwhile can't ask it for the database, and it may lead.
+func (n *Node) learn(from peers) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proof == nil || from.Revision <= n.peers.Revision {
+		return
+	}
+	if slices.ContainsFunc(from.Members, func(p peer) bool { return p.NodeID == n.proof.NodeID }) { // removal is told otherwise, see ping
+		n.setPeers(from)
+	}
+}
+
+// setPeers makes these the members. The lock is held.
+func (n *Node) setPeers(next peers) {
 	same := slices.Equal(n.peers.Members, next.Members)
 	if !same {
 		n.met = meet(time.Now(), n.met, n.peers.Members, next.Members, n.live.members != nil)
@@ -428,6 +456,7 @@ func (n *Node) follows(s *fabric.Snapshot) {
 	}
 	n.unsaved = true
 	wake(n.kick)
+	n.http.CloseIdleConnections()
 	if n.engine != nil {
 		n.engine.closeLinks(func(fingerprint string) bool { _, ok := next.byFingerprint(fingerprint); return !ok })
 	}

@@ -71,17 +71,24 @@ func peerFingerprint(state *tls.ConnectionState) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// serverConfig is how the port of a member answers: it asks for the client's certificate, but leaves it to others to judge it.
-func serverConfig(certificate func() *tls.Certificate) *tls.Config {
+// memberServerName is the server name (RFC 6066, 3) by which members ask each other for the certificate that only one of them has. Everybody
+// else is shown the cluster's, whose key a member that was removed still has. No host has the name (RFC 2606, 2).
+const memberServerName = "member.invalid"
+
+// serverConfig is how the port of a member answers: it asks for the client's certificate, but leaves it to others to judge it. certificate gives
+// the member's own certificate, or the cluster's.
+func serverConfig(certificate func(own bool) *tls.Certificate) *tls.Config {
 	return &tls.Config{
-		MinVersion:     tls.VersionTLS13,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(), nil },
-		ClientAuth:     tls.RequestClientCert,
-		NextProtos:     []string{protocolDatabase, protocolHTTP}, // not h2: the API's websockets need HTTP/1.1
+		MinVersion: tls.VersionTLS13,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return certificate(hello.ServerName == memberServerName), nil
+		},
+		ClientAuth: tls.RequestClientCert,
+		NextProtos: []string{protocolDatabase, protocolHTTP}, // not h2: the API's websockets need HTTP/1.1
 	}
 }
 
-// clientConfig is how a member asks another one. It accepts the server only if its certificate has the fingerprint.
+// clientConfig is how a server is asked that shows the certificate of a cluster, or of a host that joins. It accepts the server only if its certificate has the fingerprint.
 func clientConfig(own *tls.Certificate, fingerprint, protocol string) *tls.Config {
 	c := &tls.Config{
 		MinVersion:         tls.VersionTLS13,
@@ -97,6 +104,13 @@ func clientConfig(own *tls.Certificate, fingerprint, protocol string) *tls.Confi
 	if own != nil {
 		c.Certificates = []tls.Certificate{*own}
 	}
+	return c
+}
+
+// memberConfig is how a member asks one whose own certificate it knows.
+func memberConfig(own *tls.Certificate, fingerprint, protocol string) *tls.Config {
+	c := clientConfig(own, fingerprint, protocol)
+	c.ServerName = memberServerName
 	return c
 }
 
