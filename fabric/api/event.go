@@ -95,14 +95,16 @@ func (s *Server) getEvents(r *request) (reply, error) {
 			return // the upgrader has answered
 		}
 		defer conn.Close()
-		sendEvents(conn, l, func() bool { return s.isTrusted(r.Request, s.Store.Snapshot()) })
+		ctx, cancel := s.whileTrusted(context.Background(), r.Request)
+		defer cancel()
+		sendEvents(ctx, conn, l)
 	}}, nil
 }
 
 var errNoWebsocket = fabric.Invalidf("no-websocket", "this address is a websocket").WithFix("ask for an upgrade of the connection")
 
-// sendEvents ends when the listener or the caller is gone, and soon after the caller is trusted no more.
-func sendEvents(conn *websocket.Conn, l *listener, trusted func() bool) {
+// sendEvents ends when ctx does, or when the listener or the caller is gone.
+func sendEvents(ctx context.Context, conn *websocket.Conn, l *listener) {
 	gone := make(chan struct{})
 	conn.SetReadLimit(4096)
 	conn.SetReadDeadline(time.Now().Add(pongTimeout))
@@ -120,10 +122,9 @@ func sendEvents(conn *websocket.Conn, l *listener, trusted func() bool) {
 		select {
 		case <-gone:
 			return
+		case <-ctx.Done():
+			return
 		case <-ping.C:
-			if !trusted() {
-				return
-			}
 			err = conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTimeout))
 		case data, ok := <-l.events:
 			if !ok {

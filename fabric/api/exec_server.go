@@ -53,9 +53,14 @@ func (s *Server) postExec(r *request) (reply, error) {
 		metadata:  map[string]any{"command": post.Command, "interactive": post.Interactive},
 		location:  r.status.Self, cancellable: true, connect: streams.connect,
 		run: func(ctx context.Context, op *operation) error {
+			ctx, end := s.whileTrusted(ctx, r.Request)
+			defer end()
 			status, err := streams.run(ctx, i.Name, post, run)
 			if err == nil {
 				op.set("return", status)
+			}
+			if context.Cause(ctx) == errRevoked {
+				return errRevoked
 			}
 			return err
 		},

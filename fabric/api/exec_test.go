@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	incusapi "github.com/lxc/incus/v6/shared/api"
+
 	"netfabric/fabric"
 )
 
@@ -124,4 +126,43 @@ func TestExecRefusals(t *testing.T) {
 	must(t, m.unix.DeleteOperation(t.Context(), op.ID))
 	cancelled := &Operation{Operation: *op, client: m.unix}
 	refused(t, cancelled.Wait(t.Context()), fabric.CodeConflict, "cancelled")
+}
+
+// What a client has under way ends with the trust in it.
+func TestRevokedClientIsCutOff(t *testing.T) {
+	m := bootstrapped(t, "n1").members["n1"]
+	m.launch(t, "c1", "")
+	token, err := m.unix.AddClientToken(t.Context(), "laptop")
+	must(t, err)
+	client := m.tlsClient(t, "laptop")
+	must(t, client.UseClientToken(t.Context(), "laptop", token.String()))
+	events, err := client.Events(t.Context(), "logging")
+	must(t, err)
+	defer events.Close()
+	ended := make(chan error)
+	go func() {
+		_, err := client.Exec(t.Context(), "c1", fabric.ExecRequest{Command: []string{"wait"}})
+		ended <- err
+	}()
+	running := func() *incusapi.Operation {
+		ops, err := m.unix.GetOperations(t.Context())
+		must(t, err)
+		for _, op := range ops {
+			if op.Class == "websocket" && op.Status == "Running" {
+				return &op
+			}
+		}
+		return nil
+	}
+	eventually(t, "the command runs", func() bool { return running() != nil })
+	all, err := m.unix.GetCertificates(t.Context())
+	must(t, err)
+	must(t, m.unix.DeleteCertificate(t.Context(), all[0].Fingerprint))
+	if err := <-ended; err == nil {
+		t.Error("the command goes on as if nothing had happened")
+	}
+	if _, err := events.Next(); err == nil {
+		t.Error("events go on")
+	}
+	eventually(t, "the command is ended", func() bool { return running() == nil })
 }

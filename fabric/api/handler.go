@@ -324,6 +324,27 @@ func (s *Server) isTrusted(r *http.Request, snap *fabric.Snapshot) bool {
 	return known
 }
 
+// errRevoked ends what a caller has under way when the trust in it ends.
+var errRevoked = fabric.Errorf(fabric.CodeForbidden, "not-trusted", "the client is trusted no more")
+
+// whileTrusted is a context that ends with ctx, or with the trust in the caller of a request, then because of errRevoked.
+func (s *Server) whileTrusted(ctx context.Context, r *http.Request) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	changed, end := s.Store.Subscribe()
+	go func() {
+		defer end()
+		for s.isTrusted(r, s.Store.Snapshot()) {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+		cancel(errRevoked)
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
 func (r *request) query(name string) string { return r.URL.Query().Get(name) }
 
 // recursion is how deep a list is wanted: 0 addresses, 1 objects, 2 objects with their state.
