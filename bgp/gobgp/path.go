@@ -14,84 +14,139 @@ import (
 // batch is the number of paths after which a newer config is looked for.
 const batch = 256
 
-// addition is a path to announce.
+// A path that is added goes to each peer in a message of its own, one system call each. To add a bulk of them is quicker: no policy speaks of
+// their class then, so that they go to nobody; once they are all there and one does, each peer is told of everything, in messages that are full.
+// That tells peers again what they know: the bulk must be more.
+const bulk = 1000
+
+// additions are paths to announce.
+type additions struct {
+	fresh   []addition // of prefixes that are not announced yet
+	changed []addition // of others
+}
+
 type addition struct {
 	prefix netip.Prefix
 	class  *class
 }
 
-// classify finds out what is to be announced that is not, and marks in the book what is to stay. fresh tells whether there are new classes.
-func (s *Speaker) classify(c *Config) (todo []addition, fresh bool) {
+// classify finds out what is to be announced that is not, and marks in the book what is to stay.
+func (s *Speaker) classify(c *Config) (todo additions) {
 	s.round++
+	if n := len(c.Paths) - len(s.book.paths); n >= bulk {
+		todo.fresh = make([]addition, 0, n)
+	}
 	for _, p := range c.Paths {
-		x, isNew := s.classes.of(p)
-		fresh = fresh || isNew
+		x, _ := s.classes.of(p)
 		if x == nil {
 			continue
 		}
-		e, ok := s.book.paths[p.Prefix]
-		if ok {
+		switch e := s.book.paths[p.Prefix]; {
+		case e == nil:
+			todo.fresh = append(todo.fresh, addition{p.Prefix, x})
+		case e.class.key != x.key:
+			todo.changed = append(todo.changed, addition{p.Prefix, x})
+			e.round = s.round
+		default:
 			e.round = s.round
 		}
-		if !ok || e.class != x {
-			todo = append(todo, addition{p.Prefix, x})
-		}
 	}
-	return todo, fresh
+	return todo
 }
 
-// setPaths withdraws what classify has not marked and announces what it found. It stops early when there is a newer config than c: done is
-// false then.
-func (s *Speaker) setPaths(ctx context.Context, c *Config, todo []addition) (done bool, err error) {
-	n := 0
-	superseded := func() bool {
-		if n++; n%batch != 0 {
-			return false
-		}
-		_, newer := s.newest(c)
-		return newer
-	}
+// setPaths withdraws what classify has not marked and announces what it found, with the policies that this needs. It stops early when there
+// is a newer config than c: done is false then.
+func (s *Speaker) setPaths(ctx context.Context, c *Config, todo additions) (done bool, err error) {
+	w := &pathWriter{Speaker: s, config: c}
 	// What can't be reached any more goes first: traffic is lost for it now.
-	for prefix, e := range s.book.paths {
-		if e.round == s.round {
-			continue
+	w.withdraw(ctx)
+	if many := len(todo.fresh); many >= bulk && many >= len(s.book.paths) {
+		for i, a := range todo.fresh {
+			todo.fresh[i].class = s.classes.silent(a.class)
 		}
-		if e := s.server.DeletePath(ctx, &api.DeletePathRequest{TableType: api.TableType_GLOBAL, Path: apiPath(prefix, 0)}); e != nil {
-			err = errors.Join(err, fmt.Errorf("withdraw %s: %w", prefix, e))
-			continue
-		}
-		s.book.remove(prefix)
-		if superseded() {
-			return false, err
-		}
+		w.announce(ctx, todo.fresh)
+		todo.fresh = nil
 	}
-	contested := s.contested()
+	w.fail(s.setPolicies(ctx, c, todo))
+	w.announce(ctx, todo.fresh)
+	w.announce(ctx, todo.changed)
+	return !w.superseded, errors.Join(w.failures...)
+}
+
+// pathWriter carries out changes of paths.
+type pathWriter struct {
+	*Speaker
+	config     *Config
+	n          int
+	superseded bool // there is a newer config: nothing more is done
+	failures   []error
+}
+
+func (w *pathWriter) fail(err error) {
+	if err != nil {
+		w.failures = append(w.failures, err)
+	}
+}
+
+// next counts changes, and looks for a newer config now and then.
+func (w *pathWriter) next() {
+	if w.n++; w.n%batch == 0 {
+		_, w.superseded = w.newest(w.config)
+	}
+}
+
+// withdraw withdraws what is not marked.
+func (w *pathWriter) withdraw(ctx context.Context) {
+	for prefix, e := range w.book.paths {
+		if e.round == w.round {
+			continue
+		}
+		if w.superseded {
+			return
+		}
+		if err := w.server.DeletePath(ctx, &api.DeletePathRequest{TableType: api.TableType_GLOBAL, Path: apiPath(prefix, 0)}); err != nil {
+			w.fail(fmt.Errorf("withdraw %s: %w", prefix, err))
+			continue
+		}
+		w.book.remove(prefix)
+		w.next()
+	}
+}
+
+func (w *pathWriter) announce(ctx context.Context, todo []addition) {
+	contested := w.contested()
 	for _, a := range todo {
-		if _, e := s.server.AddPath(ctx, &api.AddPathRequest{TableType: api.TableType_GLOBAL, Path: apiPath(a.prefix, a.class.id)}); e != nil {
-			err = errors.Join(err, fmt.Errorf("announce %s: %w", a.prefix, e))
+		if w.superseded {
+			return
+		}
+		if _, err := w.server.AddPath(ctx, &api.AddPathRequest{TableType: api.TableType_GLOBAL, Path: apiPath(a.prefix, a.class.id)}); err != nil {
+			w.fail(fmt.Errorf("announce %s: %w", a.prefix, err))
 			continue
 		}
-		s.book.put(a.prefix, a.class, contested, s.round)
-		s.unranked = s.unranked || contested
-		if superseded() {
-			return false, err
-		}
+		w.book.put(a.prefix, a.class, contested, w.round)
+		w.unranked = w.unranked || contested
+		w.next()
 	}
-	return true, err
 }
 
 // apiPath is a path of our own. The next hop is left open: each session puts its own address in.
 func apiPath(p netip.Prefix, class uint16) *api.Path {
 	nlri := packed(&api.IPAddressPrefix{Prefix: p.Addr().String(), PrefixLen: uint32(p.Bits())})
-	path := &api.Path{Family: familyOf(p.Addr()), Nlri: nlri, Pattrs: []*anypb.Any{packed(&api.OriginAttribute{Origin: 0})}}
+	path := &api.Path{Family: familyOf(p.Addr()), Nlri: nlri}
 	if p.Addr().Is4() {
-		path.Pattrs = append(path.Pattrs, packed(&api.NextHopAttribute{NextHop: "0.0.0.0"}))
+		path.Pattrs = []*anypb.Any{originIGP, openNextHop, nil}
 	} else {
-		path.Pattrs = append(path.Pattrs, packed(&api.MpReachNLRIAttribute{Family: path.Family, NextHops: []string{"::"}, Nlris: []*anypb.Any{nlri}}))
+		path.Pattrs = []*anypb.Any{originIGP, packed(&api.MpReachNLRIAttribute{Family: path.Family, NextHops: []string{"::"}, Nlris: []*anypb.Any{nlri}}), nil}
 	}
-	path.Pattrs = append(path.Pattrs, packed(&api.CommunitiesAttribute{Communities: []uint32{uint32(class)}}))
+	path.Pattrs[2] = packed(&api.CommunitiesAttribute{Communities: []uint32{uint32(class)}})
 	return path
 }
+
+// What all paths have in common.
+var (
+	originIGP   = packed(&api.OriginAttribute{Origin: 0})
+	openNextHop = packed(&api.NextHopAttribute{NextHop: "0.0.0.0"})
+)
 
 func packed(m proto.Message) *anypb.Any {
 	a, err := anypb.New(m)

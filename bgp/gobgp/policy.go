@@ -17,30 +17,48 @@ import (
 	"netfabric/fabric"
 )
 
-// setPolicies makes the policies fit for the peers, the imports and the classes of c, before paths or sessions need them. todo is what is to be
-// announced; fresh tells whether classes have come.
-func (s *Speaker) setPolicies(ctx context.Context, c *Config, todo []addition, fresh bool) error {
-	fresh = fresh || len(c.Peers) != len(s.sessions) || slices.ContainsFunc(c.Peers, func(p fabric.RoutingPeer) bool { return s.sessions[p.Name] == nil })
+// setPolicies makes the policies fit for the peers, the imports and the classes of c, before sessions need them. todo is what is to be announced
+// after that. Where paths have been announced before, peers are told of them.
+func (s *Speaker) setPolicies(ctx context.Context, c *Config, todo additions) error {
+	fresh := len(c.Peers) != len(s.sessions) || slices.ContainsFunc(c.Peers, func(p fabric.RoutingPeer) bool { return s.sessions[p.Name] == nil })
+	for x := range s.classes.all() {
+		fresh = fresh || x.silent
+	}
 	imports := importKey(c)
 	if !fresh && imports == s.imports {
 		return nil
 	}
-	needed := map[*class]bool{}
-	for _, a := range todo {
+	needed, untold := map[*class]bool{}, false
+	for _, a := range slices.Concat(todo.fresh, todo.changed) {
 		needed[a.class] = true
 	}
 	for _, e := range s.book.paths {
 		needed[e.class] = true
+		untold = untold || e.class.silent
 	}
 	s.classes.keep(needed)
 	if err := s.server.SetPolicies(ctx, policies(c, s.classes)); err != nil {
 		return fmt.Errorf("set BGP policies: %w", err)
 	}
+	if untold {
+		s.tellAll(ctx)
+	}
+	s.book.speak(s.classes)
 	if imports == s.imports {
 		return nil
 	}
 	s.imports = imports
 	return s.reimport(ctx)
+}
+
+// tellAll has every peer told of everything. GoBGP knows better which sessions are established: it may not have told yet.
+func (s *Speaker) tellAll(ctx context.Context) {
+	for _, x := range s.sessions {
+		err := s.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: x.peer.Address.String(), Soft: true, Direction: api.ResetPeerRequest_OUT})
+		if err != nil {
+			s.log.Warn("cannot tell a peer of all paths", "peer", x.peer.Name, "error", err)
+		}
+	}
 }
 
 // importKey tells apart what configs take of peers.
@@ -115,7 +133,7 @@ func (b *builder) exports(c *Config, classes *classes) *api.Policy {
 	policy := &api.Policy{Name: exportPolicy}
 	for _, p := range c.Peers {
 		lists, sets := map[string][]string{}, map[string]fabric.PolicySet{}
-		for _, x := range classes.known {
+		for x := range classes.all() {
 			if set, ok := x.told[p.Name]; ok {
 				key := setKey(set)
 				lists[key], sets[key] = append(lists[key], fmt.Sprintf("^0:%d$", x.id)), set

@@ -241,9 +241,7 @@ func (s *Speaker) put(ctx context.Context, c *Config) error {
 	}
 	// Sessions that go, go first: their addresses may be another's now. Sessions that come, come last: their first words are complete then.
 	err := s.dropPeers(ctx, c)
-	todo, fresh := s.classify(c)
-	err = errors.Join(err, s.setPolicies(ctx, c, todo, fresh))
-	done, perr := s.setPaths(ctx, c, todo)
+	done, perr := s.setPaths(ctx, c, s.classify(c))
 	if err = errors.Join(err, perr); !done {
 		return err
 	}

@@ -175,6 +175,65 @@ func TestPathsGoToTheirPeersOnly(t *testing.T) {
 	gateway(t, two.Node, "203.0.113.3/32", "")
 }
 
+// A bulk goes to peers in another way than a few: nothing that they have goes meanwhile, and what follows goes as always.
+func TestBulk(t *testing.T) {
+	frr := router(t, "r1", "10.99.1", "fd99:1")
+	s := newSpeaker(t)
+	s.config.Peers = []fabric.RoutingPeer{peer("v4", "10.99.1.1"), peer("v6", "fd99:1::1")}
+	med := uint32(7)
+	plain := []gobgp.Path{path("203.0.113.1/32", "v4"), path("203.0.113.2/32", "v4")}
+	told := func(want4, want6 int) {
+		t.Helper()
+		bgptest.Eventually(t, 20*time.Second, func() string {
+			for family, want := range map[string]int{"ipv4": want4, "ipv6": want6} {
+				if text := frr.Vtysh("show bgp " + family + " unicast statistics json"); !strings.Contains(text, fmt.Sprintf(`"totalPrefixes":%d,`, want)) {
+					return fmt.Sprintf("%s at FRR, want %d: %s", family, want, text)
+				}
+			}
+			if v4, v6 := s.peer("v4").Sent, s.peer("v6").Sent; v4 != want4 || v6 != want6 {
+				return fmt.Sprintf("told %d and %d, want %d and %d", v4, v6, want4, want6)
+			}
+			return ""
+		})
+	}
+	s.config.Paths = plain
+	s.apply()
+	s.established("v4", "v6")
+	told(2, 0)
+	watch := frr.Node.Watch()
+	since := watch.Until("203.0.113.1/32", true, 5*time.Second)
+	changed := plain[1]
+	changed.Attributes = map[string]fabric.PolicySet{"v4": {MED: &med}}
+	s.config.Paths = []gobgp.Path{plain[0], changed}
+	for i := range 2000 {
+		s.config.Paths = append(s.config.Paths, path(fmt.Sprintf("198.18.%d.%d/32", i/256, i%256), "v4"), path(fmt.Sprintf("2001:db8::%x/128", i+1), "v6"))
+	}
+	s.apply()
+	told(2002, 2000)
+	if paths := frr.Paths("203.0.113.2/32"); len(paths) != 1 || paths[0].MED != 7 {
+		t.Errorf("the one that changed: %+v", paths)
+	}
+	s.config.Paths = append(s.config.Paths, path("203.0.113.3/32", "v4", "v6"))
+	s.apply()
+	told(2003, 2000)
+	// Twice as many of the same kind, while others go.
+	s.config.Paths = s.config.Paths[:4000]
+	for i := range 3000 {
+		s.config.Paths = append(s.config.Paths, path(fmt.Sprintf("198.19.%d.%d/32", i/256, i%256), "v4"))
+	}
+	s.apply()
+	told(2001+3000, 1999)
+	if now := watch.Until("203.0.113.1/32", true, time.Second); !now.Equal(since) {
+		t.Errorf("a route that was there all along was made anew %s later", now.Sub(since))
+	}
+	s.config.Paths = plain
+	s.apply()
+	told(2, 0)
+	if p := s.peer("v4"); p.Flaps != 0 {
+		t.Errorf("session: %+v", p)
+	}
+}
+
 func TestNothingIsImportedButCounted(t *testing.T) {
 	frr := router(t, "r1", "10.99.1", "fd99:1")
 	frr.Vtysh("configure terminal", "router bgp 65001", "no bgp network import-check", "address-family ipv4 unicast", "network 198.51.100.0/24", "network 0.0.0.0/0")

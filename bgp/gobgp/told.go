@@ -60,6 +60,15 @@ func (k *book) remove(p netip.Prefix) {
 	}
 }
 
+// speak notes that the policies in force speak of all classes.
+func (k *book) speak(all *classes) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for x := range all.all() {
+		x.silent = false
+	}
+}
+
 // rank notes which paths are not the best ones to their prefixes. It tells whether that is news.
 func (k *book) rank(beaten map[netip.Prefix]bool) (news bool) {
 	k.mu.Lock()
@@ -118,7 +127,7 @@ func (k *book) sent(peer string) (n int) {
 		return 0
 	}
 	for c, counts := range k.counts {
-		if _, member := c.told[peer]; !member {
+		if _, member := c.told[peer]; !member || c.silent {
 			continue
 		}
 		for i, a := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
@@ -137,7 +146,7 @@ func (k *book) told(peer string, p netip.Prefix) bool {
 		return false
 	}
 	e, ok := k.paths[p]
-	if !ok || e.beaten {
+	if !ok || e.beaten || e.class.silent {
 		return false
 	}
 	_, member := e.class.told[peer]
