@@ -126,10 +126,12 @@ func benchmarkScale(b *testing.B, receiver string, n int) {
 		s.plain.Vtysh("configure terminal", "router bgp 65020", "address-family ipv4 unicast", word+"redistribute kernel")
 		return began
 	}
-	var came, went, theirs []time.Duration
+	var came, went, theirs, busy []time.Duration
 	for b.Loop() {
+		used := processorTime(b, m.worker.Process.Pid)
 		began := set(n)
 		came = append(came, s.tally.Until(n, bound).Sub(began))
+		busy = append(busy, processorTime(b, m.worker.Process.Pid)-used)
 		began = set(0)
 		went = append(went, s.tally.Until(0, bound).Sub(began))
 		began = redistribute("")
@@ -140,6 +142,7 @@ func benchmarkScale(b *testing.B, receiver string, n int) {
 	report(b, "worker", came)
 	report(b, "withdraw", went)
 	report(b, "frr", theirs)
+	report(b, "cpu", busy)
 	b.ReportMetric(ms(came, 0.5)/ms(theirs, 0.5), "ratio")
 	b.ReportMetric(float64(peakMemory(b, m.worker.Process.Pid))/(1<<20), "rss-MiB")
 	b.ReportMetric(0, "ns/op") // of no meaning here
@@ -178,4 +181,23 @@ func peakMemory(b *testing.B, pid int) int {
 		b.Fatal(err)
 	}
 	return kib << 10
+}
+
+// processorTime is what a process has used so far, in user and in kernel mode (proc(5): fields 14 and 15 of stat, in hundredths of a second).
+func processorTime(b *testing.B, pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(after)
+	sum := 0
+	for _, f := range fields[11:13] {
+		ticks, err := strconv.Atoi(f)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sum += ticks
+	}
+	return time.Duration(sum) * 10 * time.Millisecond
 }
