@@ -236,14 +236,19 @@ func weighed(a fabric.Announcement, trackers map[copyKey]*tracker) map[string]fa
 // toldOf tells whether a peer, by name, has been told of a prefix.
 type toldOf = func(peer string, p netip.Prefix) bool
 
-// routeStates tells of every announcement what has become of it, and why.
-func routeStates(r fabric.Routing, phase fabric.DrainPhase, trackers map[copyKey]*tracker, failed map[netip.Prefix]error, peers []fabric.PeerState, told toldOf) []fabric.RouteState {
-	sessions := map[string]fabric.PeerState{}
-	for _, p := range peers {
-		sessions[p.Name] = p
-	}
-	states := make([]fabric.RouteState, 0, len(r.Announcements))
-	for _, a := range r.Announcements {
+// outcome is what states of routes are made of. What trackers point to belongs to the worker's goroutine, nothing else in it changes.
+type outcome struct {
+	routing  fabric.Routing
+	phase    fabric.DrainPhase
+	trackers map[copyKey]*tracker
+	failed   map[netip.Prefix]error
+	sessions map[string]fabric.PeerState
+}
+
+// routeStates tells of announcements of the value what has become of them, and why.
+func (o outcome) routeStates(announcements []fabric.Announcement, told toldOf) []fabric.RouteState {
+	states, trackers := make([]fabric.RouteState, 0, len(announcements)), o.trackers
+	for _, a := range announcements {
 		s := fabric.RouteState{Prefix: a.Prefix, Kind: a.Kind, Owner: a.Owner}
 		inUse := used(a, trackers)
 		for _, c := range a.Copies {
@@ -252,16 +257,16 @@ func routeStates(r fabric.Routing, phase fabric.DrainPhase, trackers map[copyKey
 			shown.Kept = !shown.Healthy && slices.Contains(inUse, t)
 			s.Copies = append(s.Copies, shown)
 		}
-		if err := failed[a.Prefix]; err != nil {
+		if err := o.failed[a.Prefix]; err != nil {
 			s.Reason, s.Message = fabric.ReasonRouteFailed, err.Error()
-		} else if phase == fabric.DrainDrained {
+		} else if o.phase == fabric.DrainDrained {
 			s.Reason, s.Message, s.Peers = fabric.ReasonDrained, "the member is drained (bgp.drained)", untold(a, told)
 		} else if answered(a, trackers) {
 			s.Up = true
 			if len(a.Weighted) > 0 {
 				s.Weight = weightOf(a, trackers)
 			}
-			tell(&s, r, a, sessions, told)
+			tell(&s, o.routing.Speaker != nil, a, o.sessions, told)
 		} else {
 			s.Reason, s.Message = whyNot(s.Copies)
 			s.Peers = untold(a, told)
@@ -272,7 +277,7 @@ func routeStates(r fabric.Routing, phase fabric.DrainPhase, trackers map[copyKey
 }
 
 // tell fills in who has been told of a prefix that is up.
-func tell(s *fabric.RouteState, r fabric.Routing, a fabric.Announcement, sessions map[string]fabric.PeerState, told toldOf) {
+func tell(s *fabric.RouteState, speaks bool, a fabric.Announcement, sessions map[string]fabric.PeerState, told toldOf) {
 	announced := false
 	for _, name := range a.Peers {
 		p := fabric.RoutePeer{Peer: name, Announced: told(name, a.Prefix)}
@@ -291,7 +296,7 @@ func tell(s *fabric.RouteState, r fabric.Routing, a fabric.Announcement, session
 	s.Peers = append(s.Peers, a.Withheld...)
 	switch {
 	case announced:
-	case r.Speaker == nil:
+	case !speaks:
 		s.Reason, s.Message = fabric.ReasonNoASN, "the cluster has no AS number (core.bgp_asn)"
 	case len(a.Peers) == 0 && len(a.Withheld) > 0:
 		s.Reason, s.Message = a.Withheld[0].Reason, fmt.Sprintf("%s: %s", a.Withheld[0].Peer, a.Withheld[0].Message)

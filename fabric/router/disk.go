@@ -1,9 +1,11 @@
 package router
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -21,12 +23,6 @@ type disk struct {
 	dir  string
 	host string // where the value was in force: boot and network namespace
 	mu   sync.Mutex
-}
-
-// stored is the file of the value.
-type stored struct {
-	Host    string         `json:"host"`
-	Routing fabric.Routing `json:"routing"`
 }
 
 // verdict is what was thought of a copy.
@@ -60,26 +56,49 @@ func openDisk(dir string) (*disk, error) {
 
 // routing is the value of the earlier run, nil where there is none. same tells whether the kernel has been forwarding by it ever since.
 func (d *disk) routing() (value *fabric.Routing, same bool, err error) {
-	data, err := os.ReadFile(d.path("routing.json"))
+	f, err := os.Open(d.path("routing.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
 	}
-	var s stored
+	var host string
+	value = new(fabric.Routing)
 	if err == nil {
-		err = json.Unmarshal(data, &s)
+		defer f.Close()
+		host, *value, err = readStored(f)
 	}
 	if err == nil {
-		err = validate(s.Routing)
+		err = validate(*value)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("read %s: %w", d.path("routing.json"), err)
 	}
-	return &s.Routing, s.Host == d.host, nil
+	return value, host == d.host, nil
+}
+
+func readStored(r io.Reader) (host string, value fabric.Routing, err error) {
+	in := json.NewDecoder(r)
+	err = members(in, func(name string) (err error) {
+		switch name {
+		case "host":
+			return in.Decode(&host)
+		case "routing":
+			value, err = readRouting(in, false)
+			return err
+		}
+		return fmt.Errorf("unknown member %q", name)
+	})
+	return host, value, err
 }
 
 // keep stores a value. It may hold passwords: only root may read it.
 func (d *disk) keep(r fabric.Routing) error {
-	return d.write("routing.json", stored{d.host, r}, true)
+	return d.replace("routing.json", true, func(w *bufio.Writer) error {
+		fmt.Fprintf(w, `{"host":%q,"routing":`, d.host)
+		if err := writeRouting(w, r); err != nil {
+			return err
+		}
+		return w.WriteByte('}')
+	})
 }
 
 // keepVerdicts stores what is thought of copies. It is worth something only as long as the processes live: it need not survive the host.
@@ -138,20 +157,24 @@ func (d *disk) read(name string, v any) error {
 
 func (d *disk) path(name string) string { return filepath.Join(d.dir, name) }
 
-// write replaces a file as a whole.
+// write replaces a file as a whole by the JSON of a value.
 func (d *disk) write(name string, v any, sync bool) error {
+	return d.replace(name, sync, func(w *bufio.Writer) error { return json.NewEncoder(w).Encode(v) })
+}
+
+// replace replaces a file as a whole by what is written.
+func (d *disk) replace(name string, sync bool, write func(*bufio.Writer) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
 	f, err := os.CreateTemp(d.dir, "."+name+"-*") // mode 0600
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
-	_, err = f.Write(data)
+	w := bufio.NewWriter(f)
+	if err = write(w); err == nil {
+		err = w.Flush()
+	}
 	if err == nil && sync {
 		err = f.Sync()
 	}

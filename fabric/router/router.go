@@ -3,6 +3,7 @@
 package router
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -475,7 +476,7 @@ func (w *Worker) settle(now time.Time) {
 	failed := w.kernel.put(want)
 	changed = changed || !maps.EqualFunc(failed, w.failed, func(a, b error) bool { return a.Error() == b.Error() })
 	w.failed = failed
-	var paths []gobgp.Path
+	paths := make([]gobgp.Path, 0, len(w.routing.Announcements))
 	for _, a := range w.routing.Announcements {
 		if w.leave.phase != fabric.DrainDrained && w.failed[a.Prefix] == nil && answered(a, w.trackers) {
 			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers, Attributes: w.leave.attributes(a.Peers, weighed(a, w.trackers))})
@@ -521,11 +522,48 @@ func (w *Worker) Changes() (uint64, <-chan struct{}) { return w.changes.next() }
 
 // State reports.
 func (w *Worker) State(ctx context.Context) (state fabric.RoutingState, err error) {
-	err = w.do(ctx, func() { state = w.report() })
+	err = w.do(ctx, func() {
+		var o outcome
+		state, o = w.report()
+		w.speaker.Told(func(told func(string, netip.Prefix) bool) {
+			state.Routes = o.routeStates(o.routing.Announcements, told)
+		})
+	})
 	return state, err
 }
 
-func (w *Worker) report() fabric.RoutingState {
+// chunk is the number of routes that are told of at once.
+const chunk = 1024
+
+// writeState writes the JSON of what State gives, in pieces: with 100,000 routes, the whole takes tens of megabytes.
+func (w *Worker) writeState(ctx context.Context, out *bufio.Writer) error {
+	var state fabric.RoutingState
+	var o outcome
+	failure := w.do(ctx, func() { state, o = w.report() })
+	if failure != nil {
+		return failure
+	}
+	err := writeState(out, state, func(yield func(*fabric.RouteState) bool) {
+		for part := range slices.Chunk(o.routing.Announcements, chunk) {
+			var states []fabric.RouteState
+			failure = w.do(ctx, func() {
+				w.speaker.Told(func(told func(string, netip.Prefix) bool) { states = o.routeStates(part, told) })
+			})
+			if failure != nil {
+				return
+			}
+			for i := range states {
+				if !yield(&states[i]) {
+					return
+				}
+			}
+		}
+	})
+	return errors.Join(failure, err)
+}
+
+// report tells everything save routes, and what to tell of those.
+func (w *Worker) report() (fabric.RoutingState, outcome) {
 	bgp := w.speaker.State()
 	bfdStates, warning, bfdErr := w.bfd.State()
 	state := fabric.RoutingState{
@@ -534,9 +572,10 @@ func (w *Worker) report() fabric.RoutingState {
 
 		Gateways: w.gateways.report(),
 	}
-	w.speaker.Told(func(told func(string, netip.Prefix) bool) {
-		state.Routes = routeStates(w.routing, w.leave.phase, w.trackers, w.failed, bgp.Peers, told)
-	})
+	o := outcome{w.routing, w.leave.phase, w.trackers, w.failed, map[string]fabric.PeerState{}}
+	for _, p := range bgp.Peers {
+		o.sessions[p.Name] = p
+	}
 	switch {
 	case bgp.Err != nil:
 		state.Worker.Error, state.Worker.Reason = bgp.Err.Error(), fabric.ReasonOf(bgp.Err)
@@ -549,20 +588,27 @@ func (w *Worker) report() fabric.RoutingState {
 	case w.keepErr != nil:
 		state.Worker.Error, state.Worker.Reason = "not kept for the next run: "+w.keepErr.Error(), fabric.ReasonDisk
 	}
-	return state
+	return state, o
+}
+
+func comparePrefix(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 }
 
 // validate refuses values that could only come from a mistake.
 func validate(r fabric.Routing) error {
 	seen := map[netip.Prefix]bool{}
-	for _, a := range r.Announcements {
+	sorted := slices.IsSortedFunc(r.Announcements, func(a, b fabric.Announcement) int { return comparePrefix(a.Prefix, b.Prefix) }) // then those that are there twice are neighbours
+	for i, a := range r.Announcements {
 		if !a.Prefix.IsValid() || a.Prefix != a.Prefix.Masked() {
 			return fabric.Invalidf("bad-prefix", "announcement of %s: not a prefix", a.Prefix)
 		}
-		if seen[a.Prefix] {
+		if sorted && i > 0 && a.Prefix == r.Announcements[i-1].Prefix || seen[a.Prefix] {
 			return fabric.Invalidf("bad-prefix", "announcement of %s: it is there twice", a.Prefix)
 		}
-		seen[a.Prefix] = true
+		if !sorted {
+			seen[a.Prefix] = true
+		}
 		for _, c := range a.Copies {
 			if a.Route && (c.Dev == "" || !c.Via.IsValid() || c.Via.Is4() != a.Prefix.Addr().Is4()) {
 				return fabric.Invalidf("bad-copy", "announcement of %s: copy %s/%s has no way for a route", a.Prefix, c.Instance, c.Device)

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,10 +80,9 @@ func (w *Worker) Handler() http.Handler {
 }
 
 func (w *Worker) putRouting(rw http.ResponseWriter, r *http.Request) {
-	var value fabric.Routing
 	decoder := json.NewDecoder(http.MaxBytesReader(rw, r.Body, maxValue))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&value); err != nil {
+	value, err := readRouting(decoder, true)
+	if err != nil {
 		if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
 			fail(rw, fabric.Errorf(fabric.CodeTooLarge, "too-large", "the routing value is larger than %d bytes", large.Limit))
 			return
@@ -101,13 +102,11 @@ func (w *Worker) putRouting(rw http.ResponseWriter, r *http.Request) {
 }
 
 func (w *Worker) getState(rw http.ResponseWriter, r *http.Request) {
-	state, err := w.State(r.Context())
-	if err != nil {
-		fail(rw, fabric.Errorf(fabric.CodeUnavailable, "ending", "%w", err))
-		return
-	}
 	rw.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(rw).Encode(state) // a reader that is gone needs no answer
+	out := bufio.NewWriter(rw)
+	if err := cmp.Or(w.writeState(r.Context(), out), out.Flush()); err != nil {
+		panic(http.ErrAbortHandler) // the worker ends, or the reader has gone: what has been written so far is no state
+	}
 }
 
 func (w *Worker) getEvents(rw http.ResponseWriter, r *http.Request) { w.changes.serve(rw, r, w.over) }
