@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -72,6 +73,24 @@ type TrackState struct {
 	Message string `json:"message,omitempty"` // when it is not
 }
 
+// ForeignClaim is that somebody on the interface said of an address of a gateway that it is at a MAC which is not the gateway's: by ARP, or by
+// neighbour discovery. It is remembered for a minute.
+type ForeignClaim struct {
+	Address netip.Addr `json:"address"`
+	MAC     string     `json:"mac"`
+	Port    string     `json:"port,omitempty"` // interface on which it came in: of a bridge, the port where the bridge has learned the MAC
+	Since   time.Time  `json:"since"`
+}
+
+// Text says who claims, and where the address is.
+func (c ForeignClaim) Text(virtualMAC string) string {
+	text := fmt.Sprintf("%s is at %s, and %s claims it", c.Address, virtualMAC, c.MAC)
+	if c.Port != "" {
+		text += " on " + c.Port
+	}
+	return text
+}
+
 // VirtualRouterState is a gateway in one family.
 type VirtualRouterState struct {
 	Family      string            `json:"family"` // "ipv4", "ipv6"
@@ -84,6 +103,8 @@ type VirtualRouterState struct {
 	Conflict    netip.Addr        `json:"conflict,omitzero"`       // another router that claims to be Active while this one is
 	Differs     bool              `json:"differs,omitempty"`       // the Active advertises other addresses
 	Version2    netip.Addr        `json:"version2,omitzero"`       // a router that speaks VRRP version 2 with this VRID, and is not listened to
+	VirtualMAC  string            `json:"virtual_mac,omitempty"`   // with Claims
+	Claims      []ForeignClaim    `json:"claims,omitempty"`        // of others, to addresses of the gateway
 	Rogues      []RogueRouter     `json:"rogue_routers,omitempty"` // that advertise themselves to hosts beside the gateway
 	RAOut       uint64            `json:"ra_out,omitempty"`        // router advertisements sent
 	RSIn        uint64            `json:"rs_in,omitempty"`         // router solicitations heard

@@ -22,12 +22,13 @@ import (
 // on a thread of its own that is real-time where that is allowed, owns all of their state and does nothing that may
 // take long: interfaces and addresses follow in another one.
 type Manager struct {
-	wake   func()
-	poll   *poller
-	frames *frameSocket
-	nl     *netlink.Handle
-	host   *host
-	watch  *watcher
+	wake    func()
+	poll    *poller
+	frames  *frameSocket
+	nl      *netlink.Handle
+	host    *host
+	watch   *watcher
+	witness *witness
 
 	mu     sync.Mutex
 	calls  []func(now time.Time) // to be made by the loop
@@ -50,6 +51,7 @@ type Manager struct {
 	abrupt        bool // and is not handed over before
 	schedErr      error
 	hostError     error // from what no router stands for
+	witnessErr    error // why not all claims to addresses are heard of
 	// setupError is why the host is not as the gateways need it.
 	setupError error
 }
@@ -116,6 +118,7 @@ func NewManager(state string, wake func()) (*Manager, error) {
 	m.setupError = err
 	m.host = newHost(m.nl, keeper, func(d hostDone) { m.call(func(now time.Time) { m.hostDone(d, now) }) })
 	m.watch = newWatcher(m.nl, func(found map[string]parent) { m.call(func(now time.Time) { m.setParents(found, now) }) })
+	m.witness = newWitness(func(c witnessed) { m.call(func(now time.Time) { m.claimed(c, now) }) })
 	if err := m.watch.subscribe(); err != nil {
 		m.poll.close()
 		m.frames.close()
@@ -257,6 +260,7 @@ func (m *Manager) Close(ctx context.Context) error {
 		return err
 	}
 	m.watch.close()
+	m.witness.close()
 	m.host.close()
 	err = m.ask(func(time.Time) { m.stopping = true })
 	<-m.ended
@@ -517,6 +521,7 @@ func (m *Manager) setParents(found map[string]parent, now time.Time) {
 			r.retry()
 		}
 	}
+	m.listen()
 	for _, r := range m.routers {
 		r.forgetOld(now)
 	}
@@ -569,6 +574,33 @@ func (m *Manager) openSockets() {
 	}
 }
 
+// listen has the witness hear of the addresses of the routers. What it can't hear is no trouble for the gateways.
+func (m *Manager) listen() {
+	want := map[socketKey][]netip.Addr{}
+	for k, r := range m.routers {
+		if r.parent.Index == 0 {
+			continue
+		}
+		key := socketKey{r.parent.Index, k.Family}
+		for _, p := range r.addresses {
+			want[key] = append(want[key], p.Addr())
+		}
+	}
+	for _, addresses := range want {
+		slices.SortFunc(addresses, netip.Addr.Compare)
+	}
+	m.witnessErr = m.witness.set(want)
+}
+
+// claimed takes what the witness heard.
+func (m *Manager) claimed(c witnessed, now time.Time) {
+	for k, r := range m.routers {
+		if k.Family == c.at.family && r.parent.Index == c.at.ifindex && slices.ContainsFunc(r.addresses, func(p netip.Prefix) bool { return p.Addr() == c.address }) {
+			r.claimed(c, now)
+		}
+	}
+}
+
 func (m *Manager) hostDone(d hostDone, now time.Time) {
 	if d.setup {
 		m.changed = m.changed || (d.err == nil) != (m.setupError == nil)
@@ -589,8 +621,8 @@ func (m *Manager) state(now time.Time) ManagerState {
 	if m.schedErr != nil {
 		s.RealTimeError = m.schedErr.Error()
 	}
-	if m.hostError != nil {
-		s.Error = m.hostError.Error()
+	if err := cmp.Or(m.hostError, m.witnessErr); err != nil {
+		s.Error = err.Error()
 	}
 	if m.setupError != nil {
 		s.SetupError = m.setupError.Error()

@@ -12,12 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Types of ICMPv6 (RFC 4861, 4.1 and 4.2).
-const (
-	routerSolicitation  = 133
-	routerAdvertisement = 134
-)
-
 // openRouterSocket hears router solicitations and advertisements on an interface. It sends nothing.
 func openRouterSocket(name string, ifindex int) (*socket, error) {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, icmpv6)

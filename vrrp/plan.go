@@ -102,6 +102,12 @@ func (s ManagerState) Reported(g fabric.RoutingGateway) fabric.GatewayState {
 		for _, a := range r.Rogues {
 			told.Rogues = append(told.Rogues, fabric.RogueRouter{Address: a.Source, MAC: a.MAC, Lifetime: int(a.Lifetime.Seconds())})
 		}
+		for _, c := range r.Claims {
+			told.Claims = append(told.Claims, fabric.ForeignClaim{Address: c.Address, MAC: c.MAC, Port: c.Port, Since: c.Since})
+		}
+		if len(r.Claims) > 0 {
+			told.VirtualMAC = VirtualMAC(r.Family, r.VRID).String()
+		}
 		if n := len(r.Transitions); n > 0 {
 			told.Silence = int(r.Transitions[n-1].Silence.Milliseconds())
 		}

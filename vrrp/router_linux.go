@@ -39,6 +39,9 @@ type router struct {
 	garpWhenUp  bool // the addresses were late: announce when they are there
 	linger      time.Time
 	retiring    bool // no longer wanted, and there until it has been handed over
+	claims      claimList
+	defended    time.Time // last announcement in answer to a claim
+	defendAt    time.Time // when the next is due; zero: none is
 	ra          advertiser
 	succeeded   bool             // the handover that ends this Active has a successor
 	frames      map[uint8][]byte // advertisements to the group, by priority
@@ -86,6 +89,32 @@ func (r *router) configure(g Gateway, p parent, now time.Time) {
 		r.do(r.machine.Startup(now), now)
 	}
 	r.configureRouter(told, was, now)
+}
+
+// claimed takes that somebody says an address is at a MAC. While this router is Active, hosts that believed it are told better.
+func (r *router) claimed(c witnessed, now time.Time) {
+	if expectedMAC(c.mac, r.key.VRID) {
+		return
+	}
+	if r.claims.note(c.address, c.mac.String(), c.port, now) {
+		r.m.changed = true
+	}
+	if r.defendAt.IsZero() {
+		r.defendAt = r.defended.Add(defendStep)
+		r.defend(now)
+	}
+}
+
+// defend announces the addresses in answer to claims: at once, and no more often than each defendStep, the last word being ours.
+func (r *router) defend(now time.Time) {
+	if r.defendAt.IsZero() || now.Before(r.defendAt) {
+		return
+	}
+	r.defendAt = time.Time{}
+	if state, _ := r.machine.State(); state == Active && r.hold.IsZero() {
+		r.defended = now
+		r.announce()
+	}
 }
 
 // retire hands over what is Active here for good; at once means with no more than a farewell.
@@ -178,6 +207,9 @@ func (r *router) hearOld(source netip.Addr, now time.Time) {
 func (r *router) forgetOld(now time.Time) {
 	if r.old.IsValid() && now.Sub(r.oldAt) > oldMemory {
 		r.old, r.m.changed = netip.Addr{}, true
+	}
+	if r.claims.forget(now) {
+		r.m.changed = true
 	}
 }
 
@@ -297,7 +329,7 @@ func (r *router) letGo() {
 // deadline is when expire has to be called, zero for never.
 func (r *router) deadline() time.Time {
 	d := r.machine.Deadline()
-	for _, t := range [...]time.Time{r.hold, r.linger, r.raDeadline()} {
+	for _, t := range [...]time.Time{r.hold, r.linger, r.raDeadline(), r.defendAt} {
 		if !t.IsZero() && (d.IsZero() || t.Before(d)) {
 			d = t
 		}
@@ -306,6 +338,7 @@ func (r *router) deadline() time.Time {
 }
 
 func (r *router) expire(now time.Time) {
+	r.defend(now)
 	if !r.hold.IsZero() && !now.Before(r.hold) {
 		r.garpWhenUp = true
 		r.letGo()
@@ -400,7 +433,7 @@ func (r *router) state() RouterState {
 		Addresses: r.addresses, Transitions: slices.Clone(r.transitions), HandingOver: r.machine.HandingOver(),
 		Accepting: r.want.hosting == hostUp && r.done == r.serial && r.hostErr == nil,
 		Primary:   c.Primary, Priority: c.Priority, Active: heard.Source, ActivePriority: heard.Priority,
-		DownDeadline: r.machine.DownDeadline(), Differs: r.differs, Version2: r.old,
+		DownDeadline: r.machine.DownDeadline(), Differs: r.differs, Version2: r.old, Claims: slices.Clone(r.claims),
 		RAOut: r.advertised, RSIn: r.solicited, Rogues: r.rogues(), In: r.in, Out: r.out, SendErrors: r.sendErrors, Discarded: map[string]uint64{},
 	}
 	for slug, n := range r.discarded {

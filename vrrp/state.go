@@ -34,6 +34,8 @@ type RouterState struct {
 	RSIn           uint64        // router solicitations heard
 	Version2       netip.Addr    // a router that speaks VRRP version 2 with this VRID, and is not listened to
 
+	Claims []Claim // of others to its addresses, within the last minute
+
 	In         uint64            // advertisements taken
 	Out        uint64            // advertisements sent
 	Discarded  map[string]uint64 // advertisements not taken, by slug

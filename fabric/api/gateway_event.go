@@ -20,7 +20,8 @@ func gatewayStates(reports *fabric.Reports) map[[3]string]fabric.VirtualRouterSt
 }
 
 // gatewayEvents are the transitions between two reports: gateway-active, gateway-backup, gateway-initialize, and the reason of each; and
-// gateway-rogue-ra for each router that has begun to advertise itself to hosts beside a gateway.
+// gateway-rogue-ra for each router that has begun to advertise itself to hosts beside a gateway, gateway-address-claimed for each MAC that has
+// begun to claim one of its addresses.
 func gatewayEvents(before, after map[[3]string]fabric.VirtualRouterState) []RoutingEvent {
 	var events []RoutingEvent
 	for at, is := range after {
@@ -29,6 +30,13 @@ func gatewayEvents(before, after map[[3]string]fabric.VirtualRouterState) []Rout
 				events = append(events, RoutingEvent{
 					Action: "gateway-rogue-ra", Member: at[0], Gateway: at[1], Family: at[2], Reason: "rogue-ra",
 					Message: fmt.Sprintf("%s (MAC %s) advertises itself to hosts as a router, with a lifetime of %d s", rogue.Address, cmp.Or(rogue.MAC, "unknown"), rogue.Lifetime),
+				})
+			}
+		}
+		for _, c := range is.Claims {
+			if !slices.ContainsFunc(before[at].Claims, func(o fabric.ForeignClaim) bool { return o.Address == c.Address && o.MAC == c.MAC }) {
+				events = append(events, RoutingEvent{
+					Action: ActionAddressClaimed, Member: at[0], Gateway: at[1], Family: at[2], Reason: "address-claimed", Message: c.Text(is.VirtualMAC),
 				})
 			}
 		}

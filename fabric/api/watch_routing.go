@@ -27,6 +27,7 @@ type RoutingEvent struct {
 const (
 	ActionMemberOffline   = "member-offline" // nothing more is known of its sessions and prefixes: events of it end until it is back
 	ActionMemberOnline    = "member-online"
+	ActionAddressClaimed  = "gateway-address-claimed" // somebody says that an address of a gateway is at another MAC
 	ActionBFDUp           = "bfd-up"
 	ActionBFDDown         = "bfd-down"
 	ActionSessionUp       = "session-up"

@@ -86,6 +86,9 @@ func gatewayTrouble(s fabric.GatewayState) (reason, message string) {
 		case r.Conflict.IsValid():
 			reason = cmp.Or(reason, "conflict")
 			messages = append(messages, fmt.Sprintf("%s: %s claims to be Active too", r.Family, r.Conflict))
+		case len(r.Claims) > 0:
+			reason = cmp.Or(reason, "address-claimed")
+			messages = append(messages, r.Claims[len(r.Claims)-1].Text(r.VirtualMAC))
 		case r.Differs:
 			reason = cmp.Or(reason, "addresses-differ")
 			messages = append(messages, fmt.Sprintf("%s: %s advertises other addresses with this VRID", r.Family, r.Active))

@@ -44,6 +44,7 @@ func TestGateway(t *testing.T) {
 		{"drained", gatewayDrained},
 		{"tracked session lost", gatewayTrackedSession},
 		{"moved without quorum", gatewayMovedWithoutQuorum},
+		{"claimed by a host", gatewayClaimed},
 		{"active without power", gatewayWithoutPower},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, w) }) {
@@ -330,4 +331,31 @@ func gatewayWithoutPower(t *testing.T, w *world) {
 	w.waitActive(t, "n3", "uplink", "n1")
 	t.Logf("n1 booted, and was Active again %d ms after", (probe.Now() - at).Milliseconds())
 	measured(t, c, "it comes back", at, probe.Now()-at, 0)
+}
+
+// gatewayClaimed: a host takes the gateway's address for itself. Everybody sees which, and others lose nothing.
+func gatewayClaimed(t *testing.T, w *world) {
+	c := w.startHost(t, "h1")
+	at := probe.Now()
+	h2 := w.lab.MustNode(t, "h2")
+	h2.MustExec(t, "ip", "address", "add", "198.51.100.1/32", "dev", "eth1")
+	// Its question for an address that nobody has tells everybody that the gateway's is at its MAC.
+	if out, err := h2.Exec(t.Context(), "ping", "-c", "1", "-W", "1", "-I", "198.51.100.1", "198.51.100.199"); err == nil {
+		t.Fatalf("somebody has the address:\n%s", out)
+	}
+	h2.MustExec(t, "ip", "address", "delete", "198.51.100.1/32", "dev", "eth1")
+	mac := strings.Fields(h2.MustExec(t, "cat", "/sys/class/net/eth1/address"))[0]
+	lab.WaitFor(t, 10*time.Second, "all members to tell of the claim", func() error {
+		g, err := w.gateway(t, "n2", "lan")
+		if err != nil {
+			return err
+		}
+		for _, m := range g.States {
+			if m.Reason != "address-claimed" || !strings.Contains(m.Message, mac) || !strings.Contains(m.Message, fmt.Sprintf("00:00:5e:00:01:%02x", g.VRID)) {
+				return fmt.Errorf("%s: %s (%s)", m.Member, m.Message, m.Reason)
+			}
+		}
+		return nil
+	})
+	measured(t, c, "claimed by a host", at, probe.Now()-at, 0)
 }
