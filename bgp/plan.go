@@ -108,7 +108,7 @@ func peers(v fabric.View, own uint32) []fabric.RoutingPeer {
 			GracefulRestart: cmp.Or(p.GracefulRestart, fabric.DefaultGracefulRestart),
 			MultihopTTL:     p.MultihopTTL,
 			GTSM:            p.GTSM,
-			BFD:             p.BFD.Full(),
+			BFD:             v.Desired.BFDOf(p),
 			Password:        p.Password,
 		})
 	}

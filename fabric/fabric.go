@@ -27,6 +27,7 @@ const (
 	KindAnycast     Kind = "anycast"
 	KindPolicy      Kind = "policy"
 	KindGateway     Kind = "gateway"
+	KindBFDProfile  Kind = "bfd-profile"
 )
 
 // Key identifies an object for as long as it exists.

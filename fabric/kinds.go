@@ -20,6 +20,7 @@ var kinds = []kindInfo{
 	{KindAlias, func() Object { return new(Alias) }},
 	{KindProfile, func() Object { return new(Profile) }},
 	{KindInstance, func() Object { return new(Instance) }},
+	{KindBFDProfile, func() Object { return new(BFDProfile) }},
 	{KindPeer, func() Object { return new(Peer) }},
 	{KindAnycast, func() Object { return new(Anycast) }},
 	{KindPolicy, func() Object { return new(Policy) }},

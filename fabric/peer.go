@@ -143,13 +143,16 @@ func (p *Peer) Where() string {
 	return p.Address.String()
 }
 
-// Refs names the members and the policies.
+// Refs names the members, the policies and the BFD profile.
 func (p *Peer) Refs() []Key {
 	var refs []Key
 	for _, name := range []string{p.Import, p.Export} {
 		if name != "" && !IsBuiltinPolicy(name) {
 			refs = append(refs, Key{KindPolicy, name})
 		}
+	}
+	if p.BFD.Profile != "" {
+		refs = append(refs, Key{KindBFDProfile, p.BFD.Profile})
 	}
 	for _, m := range p.Members {
 		if !strings.HasPrefix(m, domainSelector) {

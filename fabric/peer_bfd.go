@@ -4,10 +4,11 @@ import "cmp"
 
 // PeerBFD is how fast the death of a neighbour is seen (RFC 5880): after Multiplier times Interval without a packet, where the neighbour agrees.
 type PeerBFD struct {
-	Interval   int  `json:"interval,omitempty"`   // milliseconds between packets, sent and expected, 10-10000; 0: no BFD
-	Multiplier int  `json:"multiplier,omitempty"` // packets in a row that may be lost, 2-255; 0 is the default of 3
-	Passive    bool `json:"passive,omitempty"`    // send nothing before the neighbour did
-	Strict     bool `json:"strict,omitempty"`     // no BGP session while BFD is not up
+	Profile    string `json:"profile,omitempty"`    // BFDProfile that says what is not said here
+	Interval   int    `json:"interval,omitempty"`   // milliseconds between packets, sent and expected, 10-10000; 0: what the profile says, without one no BFD
+	Multiplier int    `json:"multiplier,omitempty"` // packets in a row that may be lost, 2-255; 0: what the profile says, else the default of 3
+	Passive    bool   `json:"passive,omitempty"`    // send nothing before the neighbour did
+	Strict     bool   `json:"strict,omitempty"`     // no BGP session while BFD is not up
 }
 
 // DefaultBFDMultiplier is the one of a PeerBFD that has none.
@@ -27,13 +28,18 @@ func (b PeerBFD) Full() PeerBFD {
 
 // Validate checks the ranges.
 func (b PeerBFD) Validate(peer string) error {
+	if b.Interval == 0 && b.Profile == "" && b != (PeerBFD{}) {
+		return Invalidf("bad-value", "BGP peer %q: BFD needs bfd.interval, in milliseconds, or bfd.profile", peer)
+	}
+	return b.validate("BGP peer", peer)
+}
+
+func (b PeerBFD) validate(what, name string) error {
 	switch {
 	case b.Interval != 0 && (b.Interval < 10 || b.Interval > 10000):
-		return Invalidf("bad-value", "BGP peer %q: bfd.interval=%d is not in 10-10000 ms", peer, b.Interval)
+		return Invalidf("bad-value", "%s %q: BFD interval=%d is not in 10-10000 ms", what, name, b.Interval)
 	case b.Multiplier != 0 && (b.Multiplier < 2 || b.Multiplier > 255):
-		return Invalidf("bad-value", "BGP peer %q: bfd.multiplier=%d is not in 2-255", peer, b.Multiplier)
-	case b.Interval == 0 && b != PeerBFD{}:
-		return Invalidf("bad-value", "BGP peer %q: BFD needs bfd.interval, in milliseconds", peer)
+		return Invalidf("bad-value", "%s %q: BFD multiplier=%d is not in 2-255", what, name, b.Multiplier)
 	}
 	return nil
 }

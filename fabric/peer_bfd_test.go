@@ -24,6 +24,8 @@ func TestPeerBFDAndGTSM(t *testing.T) {
 		"one packet decides":      {peer(func(p *Peer) { p.BFD = PeerBFD{Interval: 50, Multiplier: 1} }), false},
 		"multiplier too large":    {peer(func(p *Peer) { p.BFD = PeerBFD{Interval: 50, Multiplier: 256} }), false},
 		"strict without interval": {peer(func(p *Peer) { p.BFD = PeerBFD{Strict: true} }), false},
+		"profile":                 {peer(func(p *Peer) { p.BFD = PeerBFD{Profile: "fast", Strict: true} }), true},
+		"profile, too fast":       {peer(func(p *Peer) { p.BFD = PeerBFD{Profile: "fast", Interval: 9} }), false},
 		"gtsm":                    {peer(func(p *Peer) { p.GTSM = true }), true},
 		"gtsm across routers":     {peer(func(p *Peer) { p.GTSM, p.MultihopTTL = true, 2 }), false},
 	} {

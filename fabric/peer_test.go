@@ -31,6 +31,25 @@ func TestPeerASN(t *testing.T) {
 	}
 }
 
+func TestBFDProfile(t *testing.T) {
+	fast := &fabric.BFDProfile{Header: fabric.Header{Name: "fast"}, Interval: 50, Multiplier: 5, Strict: true}
+	s := write(t, world(t), fast)
+	for _, c := range []struct{ own, want fabric.PeerBFD }{
+		{fabric.PeerBFD{}, fabric.PeerBFD{}},
+		{fabric.PeerBFD{Profile: "fast"}, fabric.PeerBFD{Interval: 50, Multiplier: 5, Strict: true}},
+		{fabric.PeerBFD{Profile: "fast", Interval: 300, Passive: true}, fabric.PeerBFD{Interval: 300, Multiplier: 5, Strict: true, Passive: true}},
+		{fabric.PeerBFD{Interval: 300}, fabric.PeerBFD{Interval: 300, Multiplier: 3}},
+	} {
+		if got := s.BFDOf(&fabric.Peer{BFD: c.own}); got != c.want {
+			t.Errorf("%+v: %+v, want %+v", c.own, got, c.want)
+		}
+	}
+	s = write(t, s, &fabric.Peer{Header: fabric.Header{Name: "tor"}, Address: netip.MustParseAddr("192.0.2.9"), ASN: 65001, BFD: fabric.PeerBFD{Profile: "fast"}})
+	if _, err := change(s, func(tx *fabric.Tx) error { return tx.Delete(fabric.KeyOf(fast)) }); fabric.ReasonOf(err) != "in-use" {
+		t.Errorf("a profile that a peer uses is deleted: %v", err)
+	}
+}
+
 func TestMembersOfPeers(t *testing.T) {
 	s := write(t, world(t), &fabric.Member{Header: fabric.Header{Name: "n2"}, Address: "192.0.2.2:8443", FailureDomain: "rack2",
 		Certificate: strings.Replace(testCertificate, "AAAA", "BBBB", 1), Config: fabric.Config{"bgp.asn": "65102"}},

@@ -181,6 +181,14 @@ func (s *Snapshot) Policy(name string) (*Policy, bool) {
 // Policies lists the BGP policies, without the built-in ones.
 func (s *Snapshot) Policies() []*Policy { return all[*Policy](s, KindPolicy) }
 
+// BFDProfile finds a BFD profile.
+func (s *Snapshot) BFDProfile(name string) (*BFDProfile, bool) {
+	return get[*BFDProfile](s, KindBFDProfile, name)
+}
+
+// BFDProfiles lists the BFD profiles.
+func (s *Snapshot) BFDProfiles() []*BFDProfile { return all[*BFDProfile](s, KindBFDProfile) }
+
 // Gateway finds a gateway.
 func (s *Snapshot) Gateway(name string) (*Gateway, bool) { return get[*Gateway](s, KindGateway, name) }
 

@@ -20,7 +20,7 @@ import (
 
 func (a *app) bgpCommand() *cobra.Command {
 	peer := group("peer", "Manage BGP neighbours", a.peerAdd(), a.peerList(), a.peerShow(), a.peerSet(), a.peerEdit(), a.peerRemove())
-	return group("bgp", "Manage BGP", peer, a.policyCommand(), a.bgpSummary(), a.bgpRoutes(), a.bgpDrain(), a.bgpUndrain())
+	return group("bgp", "Manage BGP", peer, a.policyCommand(), a.bfdProfileCommand(), a.bgpSummary(), a.bgpRoutes(), a.bgpDrain(), a.bgpUndrain())
 }
 
 // peerFlags are the flags of what can be set of a peer, for a new one and for one that is there.
@@ -40,6 +40,7 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 	flags.IntVar(&f.put.HoldTime, "hold-time", 0, fmt.Sprintf("`SECONDS` of silence after which the session is lost (default %d)", fabric.DefaultHoldTime))
 	flags.IntVar(&f.put.GracefulRestart, "graceful-restart", 0, fmt.Sprintf("`SECONDS` for which the neighbour keeps routes while the worker restarts (default %d)", fabric.DefaultGracefulRestart))
 	flags.IntVar(&f.put.MultihopTTL, "multihop-ttl", 0, "`TTL` for a neighbour that is not on a shared link")
+	flags.StringVar(&f.put.BFD.Profile, "bfd-profile", "", "BFD `PROFILE` that says what the flags for BFD don't")
 	flags.IntVar(&f.put.BFD.Interval, "bfd-interval", 0, "`MILLISECONDS` between BFD packets, 10-10000 (default no BFD)")
 	flags.IntVar(&f.put.BFD.Multiplier, "bfd-multiplier", 0, fmt.Sprintf("`NUMBER` of BFD packets in a row that may be lost (default %d)", fabric.DefaultBFDMultiplier))
 	flags.BoolVar(&f.put.BFD.Passive, "bfd-passive", false, "send no BFD before the neighbour does")
@@ -57,6 +58,7 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 	flags.BoolVar(&f.fromStdin, "password-stdin", false, "read the TCP MD5 password from stdin")
 	flags.StringVar(&f.fromFile, "password-file", "", "read the TCP MD5 password from `FILE`")
 	a.flagNames(cmd, "members", members)
+	a.flagNames(cmd, "bfd-profile", bfdProfiles)
 	a.flagNames(cmd, "export", policies)
 	a.flagNames(cmd, "import", policies)
 	return f
@@ -72,6 +74,7 @@ func (f *peerFlags) onto(cmd *cobra.Command, put *api.BGPPeerPut) {
 		"hold-time":          func() { put.HoldTime = f.put.HoldTime },
 		"graceful-restart":   func() { put.GracefulRestart = f.put.GracefulRestart },
 		"multihop-ttl":       func() { put.MultihopTTL = f.put.MultihopTTL },
+		"bfd-profile":        func() { put.BFD.Profile = f.put.BFD.Profile },
 		"bfd-interval":       func() { put.BFD.Interval = f.put.BFD.Interval },
 		"bfd-multiplier":     func() { put.BFD.Multiplier = f.put.BFD.Multiplier },
 		"bfd-passive":        func() { put.BFD.Passive = f.put.BFD.Passive },

@@ -114,6 +114,10 @@ func policies(ctx context.Context, c *api.Client) ([]string, error) {
 	return collection("/1.0/bgp/policies")(ctx, c)
 }
 
+func bfdProfiles(ctx context.Context, c *api.Client) ([]string, error) {
+	return collection("/1.0/bgp/bfd-profiles")(ctx, c)
+}
+
 func anycasts(ctx context.Context, c *api.Client) ([]string, error) {
 	return collection("/1.0/anycast")(ctx, c)
 }

@@ -264,6 +264,11 @@ func TestTranscript(t *testing.T) {
 		{"anycast create dns 203.0.113.53 2001:db8:53::53/128 --check tcp:53 --interval 500ms --weight link-bandwidth", "Anycast service dns created\n"},
 		{"bgp peer add tor1 192.0.2.254 65010 --export own --members n1 --hold-time 3", "BGP peer tor1 added\n"},
 		{"bgp peer list -f csv", "tor1,192.0.2.254,65010,n1,own,,NO,0 of 1,\n"},
+		{"bgp bfd-profile create fast --interval 50 --strict --description racks", "BFD profile fast created\n"},
+		{"bgp peer set tor1 --bfd-profile fast --bfd-multiplier 5", ""},
+		{"bgp bfd-profile list -f csv", "fast,50 ms,3,NO,YES,tor1,racks\n"},
+		{"bgp peer set tor1 --bfd-profile= --bfd-multiplier 0", ""},
+		{"bgp bfd-profile delete fast", "BFD profile fast deleted\n"},
 		{"bgp peer add rack1 --interface eth7 external --export own", "BGP peer rack1 added\n"},
 		{"bgp summary -f csv", "n1,rack1,eth7,0,idle,,,0,0,0,the member has not said anything of this session\nn1,tor1,192.0.2.254,65010,idle,,,0,0,0,the member has not said anything of this session\n"},
 		{"bgp peer set rack1 --interface eth8", ""},
@@ -414,6 +419,7 @@ func TestShowEdit(t *testing.T) {
 	w.must(t, "anycast create dns 203.0.113.53 --check http:80/health")
 	w.must(t, "bgp peer add tor1 192.0.2.254 65010 --export own")
 	w.must(t, "bgp policy create ix")
+	w.must(t, "bgp bfd-profile create fast --interval 50")
 	w.must(t, "init alpine web1 -s local")
 	for _, c := range []struct {
 		edit, object, text string
@@ -424,6 +430,7 @@ func TestShowEdit(t *testing.T) {
 		{"anycast edit dns", "anycast/dns", "addresses: [203.0.113.54/32]\ncheck: {type: process}"},
 		{"bgp peer edit tor1", "peer/tor1", "address: 192.0.2.253\nasn: 65011\npassword: secret\nmembers: [n1]"},
 		{"bgp policy edit ix", "policy/ix", "rules:\n- {match: {kinds: [anycast]}, action: accept, set: {med: 5, add_communities: [no-export, \"65000:1\"]}}"},
+		{"bgp bfd-profile edit fast", "bfd-profile/fast", "interval: 100\nmultiplier: 5\nstrict: true"},
 		{"config edit web1", "instance/web1", "description: new\nconfig: {user.a: true}\ndevices: {root: {type: disk, path: /, pool: local}}\nprofiles: [default]"},
 		{"cluster edit n1", "member/n1", "failure_domain: b\ndescription: new"},
 		{"config edit", "cluster/cluster", "config: {core.bgp_asn: 65000}"},
@@ -574,12 +581,13 @@ func TestEveryFormat(t *testing.T) {
 	w := formed(t)
 	w.must(t, "anycast create dns 203.0.113.53")
 	w.must(t, "bgp peer add tor1 192.0.2.254 65010 --export own")
+	w.must(t, "bgp bfd-profile create fast --interval 50")
 	w.must(t, "launch alpine web1 -s local -n lan0 -c anycast=dns")
 	for _, line := range []string{
 		"list", "info web1", "info", "config show", "config show web1", "config keys", "config trust list", "config device show web1", "image list", "image show alpine",
 		"image alias list", "network list", "network show lan0", "network info lan0", "network list-leases lan0", "storage list", "storage show local",
 		"storage volume list local", "profile list", "profile show default", "profile device show default", "cluster list", "cluster show n1", "cluster list-tokens",
-		"operation list", "bgp peer list", "bgp peer show tor1", "bgp summary", "bgp policy list", "bgp policy show own", "anycast list", "anycast show dns", "route list", "route explain 203.0.113.53", "route reasons",
+		"operation list", "bgp peer list", "bgp peer show tor1", "bgp summary", "bgp policy list", "bgp policy show own", "bgp bfd-profile list", "bgp bfd-profile show fast", "anycast list", "anycast show dns", "route list", "route explain 203.0.113.53", "route reasons",
 	} {
 		for _, f := range formats {
 			out := w.must(t, line+" -f "+f)

@@ -71,6 +71,7 @@ var lifecycleNames = map[fabric.Kind][2]string{
 	fabric.KindPeer:        {"bgp-peer", "/1.0/bgp/peers/"},
 	fabric.KindAnycast:     {"anycast", "/1.0/anycast/"},
 	fabric.KindPolicy:      {"bgp-policy", "/1.0/bgp/policies/"},
+	fabric.KindBFDProfile:  {"bfd-profile", bfdProfilesURL + "/"},
 	fabric.KindGateway:     {"gateway", "/1.0/gateways/"},
 }
 

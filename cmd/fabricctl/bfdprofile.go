@@ -1,0 +1,115 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strconv"
+
+	"netfabric/fabric"
+	"netfabric/fabric/api"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) bfdProfileCommand() *cobra.Command {
+	return group("bfd-profile", "Manage BFD timers that peers name", a.bfdProfileCreate(), a.bfdProfileList(), a.bfdProfileShow(), a.bfdProfileEdit(), a.bfdProfileDelete())
+}
+
+func (a *app) bfdProfileCreate() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Create a BFD profile",
+		Long: `Create a BFD profile: timers that peers name with --bfd-profile. To change it re-tunes the BFD sessions of all of them and ends no BGP session.
+What a peer says itself (--bfd-interval, --bfd-multiplier) goes before its profile; passive and strict are so where either says it.`,
+		Example: "  fabricctl bgp bfd-profile create fast --interval 50\n  fabricctl bgp peer set tor1 --bfd-profile fast",
+	}
+	post := api.BFDProfilesPost{}
+	flags := cmd.Flags()
+	flags.StringVar(&post.Description, "description", "", "`TEXT` that describes it")
+	flags.IntVar(&post.Interval, "interval", 0, "`MILLISECONDS` between BFD packets, 10-10000")
+	flags.IntVar(&post.Multiplier, "multiplier", 0, fmt.Sprintf("`NUMBER` of BFD packets in a row that may be lost (default %d)", fabric.DefaultBFDMultiplier))
+	flags.BoolVar(&post.Passive, "passive", false, "send no BFD before the neighbour does")
+	flags.BoolVar(&post.Strict, "strict", false, "have no BGP session while BFD is not up")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		post.Name = args[0]
+		if err := a.client().CreateBFDProfile(cmd.Context(), post); err != nil {
+			return err
+		}
+		a.say("BFD profile %s created", post.Name)
+		return nil
+	}
+	return cmd
+}
+
+func (a *app) bfdProfileList() *cobra.Command {
+	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List BFD profiles", Example: "  fabricctl bgp bfd-profile list"}
+	f := formatFlag(cmd, "table")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		all, err := a.client().GetBFDProfiles(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return list(a.out, *f, all, []column[api.BFDProfile]{
+			{"NAME", func(b api.BFDProfile) string { return b.Name }},
+			{"INTERVAL", func(b api.BFDProfile) string { return fmt.Sprintf("%d ms", b.Interval) }},
+			{"MULTIPLIER", func(b api.BFDProfile) string { return strconv.Itoa(cmp.Or(b.Multiplier, fabric.DefaultBFDMultiplier)) }},
+			{"PASSIVE", func(b api.BFDProfile) string { return yesNo(b.Passive) }},
+			{"STRICT", func(b api.BFDProfile) string { return yesNo(b.Strict) }},
+			{"USED BY", func(b api.BFDProfile) string { return joined(b.UsedBy, last) }},
+			{"DESCRIPTION", func(b api.BFDProfile) string { return b.Description }},
+		})
+	}
+	return cmd
+}
+
+func (a *app) bfdProfileShow() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show NAME", Short: "Show a BFD profile and who uses it",
+		Example: "  fabricctl bgp bfd-profile show fast", ValidArgsFunction: a.complete(bfdProfiles),
+	}
+	f := formatFlag(cmd, "yaml")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		b, _, err := a.client().GetBFDProfile(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return show(a.out, *f, b)
+	}
+	return cmd
+}
+
+func (a *app) bfdProfileEdit() *cobra.Command {
+	return &cobra.Command{
+		Use: "edit NAME", Short: "Edit a BFD profile as YAML",
+		Example: "  fabricctl bgp bfd-profile edit fast\n  fabricctl bgp bfd-profile edit fast < fast.yaml", ValidArgsFunction: a.complete(bfdProfiles),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client := a.client()
+			return edit(cmd.Context(), a, "BFD profile "+args[0], func(ctx context.Context) (api.BFDProfilePut, string, error) {
+				b, etag, err := client.GetBFDProfile(ctx, args[0])
+				if err != nil {
+					return api.BFDProfilePut{}, "", err
+				}
+				return b.BFDProfilePut, etag, nil
+			}, func(ctx context.Context, put api.BFDProfilePut, etag string) error {
+				return client.UpdateBFDProfile(ctx, args[0], put, etag)
+			})
+		},
+	}
+}
+
+func (a *app) bfdProfileDelete() *cobra.Command {
+	return &cobra.Command{
+		Use: "delete NAME...", Aliases: []string{"rm"}, Short: "Delete BFD profiles that no peer uses",
+		Example: "  fabricctl bgp bfd-profile delete fast", ValidArgsFunction: a.completeAll(bfdProfiles),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, name := range args {
+				if err := a.client().DeleteBFDProfile(cmd.Context(), name); err != nil {
+					return err
+				}
+				a.say("BFD profile %s deleted", name)
+			}
+			return nil
+		},
+	}
+}
