@@ -67,8 +67,8 @@ func (e *exporter) decide(a *fabric.Announcement) {
 			continue
 		}
 		// An unnumbered neighbour takes IPv6 next hops for both (RFC 8950).
-		if p.Interface == "" && !d.Set.NextHop.IsValid() && p.Address.Is4() != a.Prefix.Addr().Is4() {
-			withhold(fabric.ReasonNoNextHop, fmt.Sprintf("the session runs over %s: set next_hop in rule %d of policy %q", family(p.Address), d.Rule, e.policyName(p.Name)))
+		if p.Interface == "" && !d.Set.NextHop.IsValid() && p.Over().Is4() != a.Prefix.Addr().Is4() {
+			withhold(fabric.ReasonNoNextHop, fmt.Sprintf("the session runs over %s: set next_hop in rule %d of policy %q", family(p.Over()), d.Rule, e.policyName(p.Name)))
 			continue
 		}
 		a.Peers = append(a.Peers, p.Name)

@@ -97,6 +97,8 @@ func peers(v fabric.View, own uint32) []fabric.RoutingPeer {
 			Name:            p.Name,
 			Address:         p.Address,
 			Interface:       p.Interface,
+			Dynamic:         p.Dynamic,
+			MaxSessions:     maxSessions(p),
 			ASN:             p.ASN.Of(cmp.Or(p.LocalASN, own)),
 			LocalASN:        p.LocalASN,
 			Keepalive:       p.Keepalive,
@@ -113,6 +115,14 @@ func peers(v fabric.View, own uint32) []fabric.RoutingPeer {
 		})
 	}
 	return all
+}
+
+// maxSessions is how many neighbours a dynamic peer stands for at most.
+func maxSessions(p *fabric.Peer) int {
+	if !p.Dynamic.IsValid() {
+		return 0
+	}
+	return cmp.Or(p.MaxSessions, fabric.DefaultMaxSessions)
 }
 
 // family is the IP version of an address, as people say it.

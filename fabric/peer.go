@@ -10,31 +10,34 @@ import (
 // Peer is a BGP neighbour of some or all members.
 type Peer struct {
 	Header
-	Description     string     `json:"description,omitempty"`
-	Address         netip.Addr `json:"address"`             // the zero value where Interface is given
-	Interface       string     `json:"interface,omitempty"` // unnumbered: the neighbour is the router that is heard on this interface of each member, by its link-local address
-	ASN             PeerASN    `json:"asn"`
-	LocalASN        uint32     `json:"local_asn,omitempty"`        // that it is shown in place of the member's own; 0 is that
-	HoldTime        int        `json:"hold_time,omitempty"`        // seconds, 3-65535 (RFC 4271, 4.2); 0 is the default of 9
-	Keepalive       int        `json:"keepalive,omitempty"`        // seconds between signs of life, at most a third of the hold time; 0 is that
-	GracefulRestart int        `json:"graceful_restart,omitempty"` // seconds for which the peer shall keep our routes while the worker restarts, 1-300; 0 is the default of 30
-	MultihopTTL     int        `json:"multihop_ttl,omitempty"`     // 2-255; 0 for a neighbour on a shared link
-	GTSM            bool       `json:"gtsm,omitempty"`             // take only packets that crossed no router (RFC 5082), and send such that the neighbour can do so too
-	BFD             PeerBFD    `json:"bfd,omitzero"`
-	Password        string     `json:"password,omitempty"` // TCP MD5 (RFC 2385); never shown
-	Passive         bool       `json:"passive,omitempty"`  // wait for it to connect: the member needs core.bgp_address
-	Families        []string   `json:"families,omitempty"` // FamilyIPv4, FamilyIPv6; none is that of Address, of an unnumbered peer both
-	MaxPrefix       MaxPrefix  `json:"max_prefix,omitzero"`
-	Members         []string   `json:"members,omitempty"` // that have a session with it: names, or failure_domain:NAME; none is all
-	Disabled        bool       `json:"disabled,omitempty"`
-	Import          string     `json:"import,omitempty"` // policy of what is taken from it; none: nothing (RFC 8212)
-	Export          string     `json:"export,omitempty"` // policy of what it is told; none: nothing (RFC 8212)
+	Description     string       `json:"description,omitempty"`
+	Address         netip.Addr   `json:"address"`                // the zero value where Interface is given
+	Interface       string       `json:"interface,omitempty"`    // unnumbered: the neighbour is the router that is heard on this interface of each member, by its link-local address
+	Dynamic         netip.Prefix `json:"dynamic,omitzero"`       // any neighbour that connects from there, each a session of its own; the member needs core.bgp_address
+	MaxSessions     int          `json:"max_sessions,omitempty"` // of Dynamic on one member, 1-1000; 0 is the default of 100
+	ASN             PeerASN      `json:"asn"`
+	LocalASN        uint32       `json:"local_asn,omitempty"`        // that it is shown in place of the member's own; 0 is that
+	HoldTime        int          `json:"hold_time,omitempty"`        // seconds, 3-65535 (RFC 4271, 4.2); 0 is the default of 9
+	Keepalive       int          `json:"keepalive,omitempty"`        // seconds between signs of life, at most a third of the hold time; 0 is that
+	GracefulRestart int          `json:"graceful_restart,omitempty"` // seconds for which the peer shall keep our routes while the worker restarts, 1-300; 0 is the default of 30
+	MultihopTTL     int          `json:"multihop_ttl,omitempty"`     // 2-255; 0 for a neighbour on a shared link
+	GTSM            bool         `json:"gtsm,omitempty"`             // take only packets that crossed no router (RFC 5082), and send such that the neighbour can do so too
+	BFD             PeerBFD      `json:"bfd,omitzero"`
+	Password        string       `json:"password,omitempty"` // TCP MD5 (RFC 2385); never shown
+	Passive         bool         `json:"passive,omitempty"`  // wait for it to connect: the member needs core.bgp_address
+	Families        []string     `json:"families,omitempty"` // FamilyIPv4, FamilyIPv6; none is that of Address, of an unnumbered peer both
+	MaxPrefix       MaxPrefix    `json:"max_prefix,omitzero"`
+	Members         []string     `json:"members,omitempty"` // that have a session with it: names, or failure_domain:NAME; none is all
+	Disabled        bool         `json:"disabled,omitempty"`
+	Import          string       `json:"import,omitempty"` // policy of what is taken from it; none: nothing (RFC 8212)
+	Export          string       `json:"export,omitempty"` // policy of what it is told; none: nothing (RFC 8212)
 }
 
 // Defaults of a Peer.
 const (
 	DefaultHoldTime        = 9  // seconds
 	DefaultGracefulRestart = 30 // seconds
+	DefaultMaxSessions     = 100
 )
 
 // MaxPrefix is how much a peer may announce, before import policies, in each family.
@@ -110,6 +113,12 @@ func (p *Peer) Validate() error {
 // validateWhere checks what tells where the neighbour is.
 func (p *Peer) validateWhere() error {
 	a := p.Address
+	if p.Dynamic.IsValid() {
+		return p.validateDynamic()
+	}
+	if p.MaxSessions != 0 {
+		return Invalidf("bad-value", "BGP peer %q: max_sessions is for peers by prefix (dynamic)", p.Name)
+	}
 	if p.Interface == "" {
 		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 			return Invalidf("bad-address", "BGP peer %q: address %q is not a unicast address", p.Name, a)
@@ -135,12 +144,42 @@ func (p *Peer) validateWhere() error {
 	return nil
 }
 
-// Where is the address of the peer, or its interface.
+// validateDynamic checks a peer by prefix.
+func (p *Peer) validateDynamic() error {
+	d := p.Dynamic
+	switch {
+	case p.Address.IsValid() || p.Interface != "":
+		return Invalidf("bad-address", "BGP peer %q: one of address, interface and dynamic tells where it is", p.Name)
+	case d != d.Masked() || d.Bits() < 1 || d.Addr().Is4In6() || d.Addr().IsMulticast() || d.Addr().IsLinkLocalUnicast():
+		return Invalidf("bad-address", "BGP peer %q: %s is not a prefix of unicast addresses", p.Name, d)
+	case p.MaxSessions < 0 || p.MaxSessions > 1000:
+		return Invalidf("bad-value", "BGP peer %q: max_sessions=%d is not in 1-1000", p.Name, p.MaxSessions)
+	}
+	return nil
+}
+
+// Where is the address of the peer, its interface or its prefix.
 func (p *Peer) Where() string {
-	if p.Interface != "" {
+	switch {
+	case p.Interface != "":
 		return p.Interface
+	case p.Dynamic.IsValid():
+		return p.Dynamic.String()
 	}
 	return p.Address.String()
+}
+
+// meets tells whether one neighbour could be both peers.
+func (p *Peer) meets(o *Peer) bool {
+	switch {
+	case p.Dynamic.IsValid() && o.Dynamic.IsValid():
+		return p.Dynamic.Overlaps(o.Dynamic)
+	case p.Dynamic.IsValid():
+		return p.Dynamic.Contains(o.Address)
+	case o.Dynamic.IsValid():
+		return o.Dynamic.Contains(p.Address)
+	}
+	return p.Where() == o.Where()
 }
 
 // Refs names the members, the policies and the BFD profile.
@@ -174,11 +213,11 @@ func (p *Peer) check(next *Snapshot) error {
 			WithFix("use an interface that leads to the router alone")
 	}
 	for _, o := range next.Peers() {
-		if o.Name == p.Name || o.Where() != p.Where() {
+		if o.Name == p.Name || !o.meets(p) {
 			continue
 		}
 		if slices.ContainsFunc(next.Members(), func(m *Member) bool { return o.selects(m) && p.selects(m) }) {
-			return Conflictf("peer-address", "BGP peer %q: peer %q is at %s too, on a member that both are for", p.Name, o.Name, p.Where())
+			return Conflictf("peer-address", "BGP peer %q: peer %q is at %s too, on a member that both are for", p.Name, o.Name, o.Where())
 		}
 	}
 	return nil
@@ -219,7 +258,7 @@ func (p *Peer) selects(m *Member) bool {
 // Carries tells whether sessions with the peer carry the family of an address.
 func (p *Peer) Carries(a netip.Addr) bool {
 	if len(p.Families) == 0 {
-		return p.Interface != "" || p.Address.Is4() == a.Is4()
+		return p.Interface != "" || cmp.Or(p.Address, p.Dynamic.Addr()).Is4() == a.Is4()
 	}
 	return slices.Contains(p.Families, FamilyOf(a))
 }

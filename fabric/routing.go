@@ -2,6 +2,7 @@ package fabric
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -43,30 +44,53 @@ type Speaker struct {
 
 // RoutingPeer is a neighbour to have a session with. Password is why the value on disk is only root's to read.
 type RoutingPeer struct {
-	Name            string     `json:"name"`
-	Address         netip.Addr `json:"address"`             // the zero value where Interface is given: the worker finds it
-	Interface       string     `json:"interface,omitempty"` // that an unnumbered neighbour is on
-	ASN             uint32     `json:"asn"`                 // 0: any but our own
-	LocalASN        uint32     `json:"local_asn,omitempty"` // 0: that of the speaker
-	HoldTime        int        `json:"hold_time"`           // seconds
-	Keepalive       int        `json:"keepalive,omitempty"` // seconds; 0: a third of the hold time
-	GracefulRestart int        `json:"graceful_restart"`    // seconds
-	MultihopTTL     int        `json:"multihop_ttl,omitempty"`
-	Passive         bool       `json:"passive,omitempty"`
-	IPv4            bool       `json:"ipv4,omitempty"` // families that the session carries; without both, that of Address, of an unnumbered neighbour both
-	IPv6            bool       `json:"ipv6,omitempty"`
-	MaxPrefix       MaxPrefix  `json:"max_prefix,omitzero"`
-	GTSM            bool       `json:"gtsm,omitempty"`
-	BFD             PeerBFD    `json:"bfd,omitzero"` // with defaults filled in
-	Password        string     `json:"password,omitempty"`
+	Name            string       `json:"name"`
+	Address         netip.Addr   `json:"address"`                // the zero value where Interface is given: the worker finds it
+	Interface       string       `json:"interface,omitempty"`    // that an unnumbered neighbour is on
+	Dynamic         netip.Prefix `json:"dynamic,omitzero"`       // any neighbour that connects from there, each a session of its own; Address is the zero value then
+	MaxSessions     int          `json:"max_sessions,omitempty"` // of Dynamic
+	Local           netip.Addr   `json:"local,omitzero"`         // to dial from; the zero value leaves it to the kernel
+	ASN             uint32       `json:"asn"`                    // 0: any but our own
+	LocalASN        uint32       `json:"local_asn,omitempty"`    // 0: that of the speaker
+	HoldTime        int          `json:"hold_time"`              // seconds
+	Keepalive       int          `json:"keepalive,omitempty"`    // seconds; 0: a third of the hold time
+	GracefulRestart int          `json:"graceful_restart"`       // seconds
+	MultihopTTL     int          `json:"multihop_ttl,omitempty"`
+	Passive         bool         `json:"passive,omitempty"`
+	IPv4            bool         `json:"ipv4,omitempty"` // families that the session carries; without both, that of Address, of an unnumbered neighbour both
+	IPv6            bool         `json:"ipv6,omitempty"`
+	MaxPrefix       MaxPrefix    `json:"max_prefix,omitzero"`
+	GTSM            bool         `json:"gtsm,omitempty"`
+	BFD             PeerBFD      `json:"bfd,omitzero"` // with defaults filled in
+	Password        string       `json:"password,omitempty"`
 }
 
 // Carries tells whether the session carries the family of an address.
 func (p RoutingPeer) Carries(a netip.Addr) bool {
 	if !p.IPv4 && !p.IPv6 {
-		return p.Interface != "" || p.Address.Is4() == a.Is4()
+		return p.Interface != "" || p.Over().Is4() == a.Is4()
 	}
 	return p.IPv4 && a.Is4() || p.IPv6 && a.Is6()
+}
+
+// Over is an address of the IP version that the session runs over.
+func (p RoutingPeer) Over() netip.Addr {
+	switch {
+	case p.Interface != "":
+		return netip.IPv6Unspecified()
+	case p.Dynamic.IsValid():
+		return p.Dynamic.Addr()
+	}
+	return p.Address
+}
+
+// SessionName names the session with one of the neighbours that a dynamic peer stands for.
+func SessionName(peer string, a netip.Addr) string { return peer + "@" + a.String() }
+
+// PeerOfSession is the name of the peer that a session is one of.
+func PeerOfSession(name string) string {
+	peer, _, _ := strings.Cut(name, "@")
+	return peer
 }
 
 // AnnouncementKind is why a prefix is announced. Policies match on it.
@@ -136,21 +160,37 @@ type WorkerState struct {
 
 // PeerState is a BGP session. State is a word of RFC 4271, 8.2.2.
 type PeerState struct {
-	Name      string     `json:"name"`
-	Address   netip.Addr `json:"address"`             // of an unnumbered neighbour with its interface as zone; the zero value while there is none
-	Interface string     `json:"interface,omitempty"` // that an unnumbered neighbour is on
-	ASN       uint32     `json:"asn"`
-	State     string     `json:"state"` // "idle", "connect", "active", "opensent", "openconfirm", "established"
-	Since     time.Time  `json:"since"`
-	LastError string     `json:"last_error,omitempty"`
-	Hold      string     `json:"hold,omitempty"`    // slug of why no session is tried now
-	Sent      int        `json:"sent"`              // prefixes announced to it
-	Received  int        `json:"received"`          // prefixes it announced
-	Accepted  int        `json:"accepted"`          // of those, prefixes that the import policy accepts
-	Warning   string     `json:"warning,omitempty"` // what is not right although the session is established
-	Lacks     string     `json:"lacks,omitempty"`   // family that the session was to carry and does not: FamilyIPv4 or FamilyIPv6
-	Flaps     int        `json:"flaps"`             // times an established session was lost
-	BFD       *BFDState  `json:"bfd,omitempty"`     // nil: the session has no BFD
+	Name      string       `json:"name"`
+	Address   netip.Addr   `json:"address"`             // of an unnumbered neighbour with its interface as zone; the zero value while there is none
+	Interface string       `json:"interface,omitempty"` // that an unnumbered neighbour is on
+	Dynamic   netip.Prefix `json:"dynamic,omitzero"`    // of a dynamic peer that nobody has connected to yet
+	ASN       uint32       `json:"asn"`
+	State     string       `json:"state"` // "idle", "connect", "active", "opensent", "openconfirm", "established"
+	Since     time.Time    `json:"since"`
+	LastError string       `json:"last_error,omitempty"`
+	Hold      string       `json:"hold,omitempty"`    // slug of why no session is tried now
+	Sent      int          `json:"sent"`              // prefixes announced to it
+	Received  int          `json:"received"`          // prefixes it announced
+	Accepted  int          `json:"accepted"`          // of those, prefixes that the import policy accepts
+	Warning   string       `json:"warning,omitempty"` // what is not right although the session is established
+	Lacks     string       `json:"lacks,omitempty"`   // family that the session was to carry and does not: FamilyIPv4 or FamilyIPv6
+	Flaps     int          `json:"flaps"`             // times an established session was lost
+	BFD       *BFDState    `json:"bfd,omitempty"`     // nil: the session has no BFD
+}
+
+// DynamicState is what is reported of a dynamic peer: it stands for sessions, each a state of its own.
+type DynamicState struct {
+	PeerState             // where there are no sessions, why
+	Sessions  []PeerState `json:"sessions,omitempty"`
+}
+
+// SessionsOf are the sessions that a report on a peer tells of.
+func SessionsOf(c Condition) []PeerState {
+	d := JSON[DynamicState](c.Data)
+	if len(d.Sessions) > 0 {
+		return d.Sessions
+	}
+	return []PeerState{d.PeerState}
 }
 
 // Established tells whether routes can be exchanged.
@@ -226,6 +266,8 @@ const (
 	ReasonFilterFailed    = "filter-failed"         // the packet filter for BGP can't be set
 	ReasonMaxPrefix       = "max-prefix"            // the peer announced more than max_prefix.limit
 	ReasonNoNeighbor      = "no-neighbor"           // nobody has been found on the interface of the peer
+	ReasonNoCaller        = "no-caller"             // nobody has connected from the prefix of the dynamic peer
+	ReasonNoListener      = "no-listener"           // the peer is to connect, and the member accepts no sessions
 	ReasonSameNeighbor    = "same-neighbor"         // the neighbour has the link-local address of another one
 	ReasonNoFamily        = "family-not-negotiated" // the session does not carry the prefix's IP version, because the peer doesn't
 	ReasonNotExternal     = "not-external"          // the peer is to be external and has our own AS number

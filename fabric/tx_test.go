@@ -223,6 +223,12 @@ func TestWritesThatDoNotFitAreRefused(t *testing.T) {
 		{"two peers, one address", put(
 			&fabric.Peer{Header: fabric.Header{Name: "r1"}, Address: netip.MustParseAddr("192.0.2.9"), ASN: 65000},
 			&fabric.Peer{Header: fabric.Header{Name: "r2"}, Address: netip.MustParseAddr("192.0.2.9"), ASN: 65000, Members: []string{"n1"}}), "peer-address", "r1"},
+		{"peer inside the prefix of another", put(
+			&fabric.Peer{Header: fabric.Header{Name: "r1"}, Dynamic: netip.MustParsePrefix("192.0.2.0/24"), ASN: 65000},
+			&fabric.Peer{Header: fabric.Header{Name: "r2"}, Address: netip.MustParseAddr("192.0.2.9"), ASN: 65000}), "peer-address", "r1"},
+		{"two peers by prefix that overlap", put(
+			&fabric.Peer{Header: fabric.Header{Name: "r1"}, Dynamic: netip.MustParsePrefix("192.0.2.0/24"), ASN: 65000},
+			&fabric.Peer{Header: fabric.Header{Name: "r2"}, Dynamic: netip.MustParsePrefix("192.0.2.128/25"), ASN: 65000}), "peer-address", "r1"},
 		{"two peers, one interface", put(
 			&fabric.Peer{Header: fabric.Header{Name: "r1"}, Interface: "eth7", ASN: 65000},
 			&fabric.Peer{Header: fabric.Header{Name: "r2"}, Interface: "eth7", ASN: fabric.ASNExternal}), "peer-address", "eth7"},

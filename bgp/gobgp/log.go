@@ -104,6 +104,8 @@ type logger struct {
 	log     *slog.Logger
 	errors  *peerErrors
 	onState func(peer netip.Addr, state string)
+	// onStranger hears of connections from addresses of no peer.
+	onStranger func(netip.Addr)
 }
 
 // follow takes a change of state out of a log line. GoBGP writes it before anything is read from the peer in that state.
@@ -118,9 +120,21 @@ func (l *logger) follow(message string, fields log.Fields) {
 	}
 }
 
+// greet takes the address of somebody who connected and is no peer out of a log line.
+func (l *logger) greet(message string, fields log.Fields) {
+	if l.onStranger == nil || message != "Can't find configuration for a new passive connection" {
+		return
+	}
+	key, _ := fields["Key"].(string)
+	if a, err := netip.ParseAddr(key); err == nil {
+		l.onStranger(a)
+	}
+}
+
 func (l *logger) line(level slog.Level, message string, fields log.Fields) {
 	l.errors.note(message, fields)
 	l.follow(message, fields)
+	l.greet(message, fields)
 	if !l.log.Enabled(context.Background(), level) {
 		return
 	}

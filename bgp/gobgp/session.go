@@ -386,6 +386,9 @@ func apiPeer(p fabric.RoutingPeer, restarting, plain bool) *api.Peer {
 		// GoBGP would take the interface's address with its zone, and then not know what next hop to tell.
 		peer.Transport.LocalAddress, peer.Transport.BindInterface = "::", p.Interface
 	}
+	if p.Local.IsValid() {
+		peer.Transport.LocalAddress = p.Local.String()
+	}
 	for _, f := range familiesOf(p) {
 		if plain && f.Afi == api.Family_AFI_IP {
 			continue

@@ -23,8 +23,9 @@ type Config struct {
 	Speaker *fabric.Speaker // nil: end all sessions
 	Peers   []fabric.RoutingPeer
 	Paths   []Path
-	Imports []fabric.Import // what is taken of peers; of a peer that is not here, nothing
-	Own     []netip.Prefix  // nothing inside of these is taken of any peer
+	Imports []fabric.Import         // what is taken of peers; of a peer that is not here, nothing
+	Keys    map[netip.Prefix]string // TCP MD5 passwords of connections that are accepted, beside those of peers
+	Own     []netip.Prefix          // nothing inside of these is taken of any peer
 	// Restarting tells that an earlier run of this program had these sessions, ended less than a restart time ago, and that the kernel has
 	// forwarded since as it did: peers are asked to keep the routes they have (RFC 4724, 4.1).
 	Restarting bool
@@ -70,14 +71,15 @@ type Speaker struct {
 	sessions map[string]*session // by name
 	book     *book
 	classes  *classes
-	round    uint64    // of classify
-	imports  string    // that are in force, see importKey
-	version  uint64    // of the config in force
-	stale    bool      // the state does not show all that happened
-	told     bool      // peers may have been told something since the state was read
-	unranked bool      // which of our paths are the best is to be looked at again
-	due      time.Time // when it will again; zero while it does
-	rest     time.Time // no reading of state before this
+	round    uint64                  // of classify
+	keys     map[netip.Prefix]string // that listening sockets have
+	imports  string                  // that are in force, see importKey
+	version  uint64                  // of the config in force
+	stale    bool                    // the state does not show all that happened
+	told     bool                    // peers may have been told something since the state was read
+	unranked bool                    // which of our paths are the best is to be looked at again
+	due      time.Time               // when it will again; zero while it does
+	rest     time.Time               // no reading of state before this
 	err      error
 }
 
@@ -97,11 +99,15 @@ func New(log *slog.Logger, changed func()) *Speaker {
 func (s *Speaker) forget() {
 	s.sessions, s.classes, s.imports = map[string]*session{}, newClasses(), ""
 	s.book.clear()
+	s.keys = nil // the listening sockets are gone
 }
 
 // OnState has f called when a session enters a state ("opensent", …), before anything is read from the peer in it, so that a crash by what is read
 // can be traced to the peer. The address is without zone. Only before Run. f must not block.
 func (s *Speaker) OnState(f func(peer netip.Addr, state string)) { s.logger.onState = f }
+
+// OnStranger has f called when somebody connects who is no peer; the connection is closed. Only before Run. f must not block.
+func (s *Speaker) OnStranger(f func(netip.Addr)) { s.logger.onStranger = f }
 
 // Apply makes c what the speaker has to do. It returns at once; State tells what has become of it. Of several configs in short order, only
 // the last counts.
@@ -241,6 +247,7 @@ func (s *Speaker) put(ctx context.Context, c *Config) error {
 	}
 	// Sessions that go, go first: their addresses may be another's now. Sessions that come, come last: their first words are complete then.
 	err := s.dropPeers(ctx, c)
+	err = errors.Join(err, s.setKeys(c.Keys))
 	done, perr := s.setPaths(ctx, c, s.classify(c))
 	if err = errors.Join(err, perr); !done {
 		return err

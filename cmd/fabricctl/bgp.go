@@ -35,6 +35,8 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 	flags := cmd.Flags()
 	flags.StringVar(&f.put.Description, "description", "", "`TEXT` that describes it")
 	flags.StringVar(&f.put.Interface, "interface", "", "`INTERFACE` that it is on, in place of an address: the router that is heard there (unnumbered)")
+	flags.Var(prefixValue{&f.put.Dynamic}, "dynamic", "`PREFIX` from which neighbours connect, in place of an address: each has a session of its own (the member needs core.bgp_address)")
+	flags.IntVar(&f.put.MaxSessions, "max-sessions", 0, fmt.Sprintf("`NUMBER` of sessions of a peer by prefix on one member (default %d)", fabric.DefaultMaxSessions))
 	flags.StringVar(&f.put.Export, "export", "", "`POLICY` of what it is told, such as own; without one it is told nothing")
 	flags.StringVar(&f.put.Import, "import", "", "`POLICY` of what is taken from it, such as default-only; without one nothing is")
 	flags.IntVar(&f.put.HoldTime, "hold-time", 0, fmt.Sprintf("`SECONDS` of silence after which the session is lost (default %d)", fabric.DefaultHoldTime))
@@ -68,7 +70,9 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 func (f *peerFlags) onto(cmd *cobra.Command, put *api.BGPPeerPut) {
 	for flag, set := range map[string]func(){
 		"description":        func() { put.Description = f.put.Description },
-		"interface":          func() { put.Address, put.Interface = netip.Addr{}, f.put.Interface },
+		"interface":          func() { put.Address, put.Interface, put.Dynamic = netip.Addr{}, f.put.Interface, netip.Prefix{} },
+		"dynamic":            func() { put.Address, put.Interface, put.Dynamic = netip.Addr{}, "", f.put.Dynamic },
+		"max-sessions":       func() { put.MaxSessions = f.put.MaxSessions },
 		"export":             func() { put.Export = f.put.Export },
 		"import":             func() { put.Import = f.put.Import },
 		"hold-time":          func() { put.HoldTime = f.put.HoldTime },
@@ -109,11 +113,14 @@ key core.bgp_asn.
 With --interface in place of an address the link needs none: the neighbour is the router that is heard there by its advertisements, the session
 runs over link-local addresses, and carries both IP versions with IPv6 next hops (RFC 8950).
 
+With --dynamic each neighbour that connects from inside the prefix becomes a session of its own, named PEER@ADDRESS.
+
 A password never stands on the command line, where other users see it: give it on stdin or in a file.`,
 		Example: `  fabricctl bgp peer add tor1 192.0.2.254 65001 --export own
   fabricctl bgp peer add tor1 2001:db8::ff 65001 --export own --members n1,n2 --hold-time 3
   fabricctl bgp peer add tor1 192.0.2.254 65001 --export own --bfd-interval 50 --gtsm
   fabricctl bgp peer add tor1 --interface eth1 external --export own
+  fabricctl bgp peer add rack1 --dynamic 192.0.2.0/24 external --export own --max-sessions 20
   fabricctl bgp peer add tor1 192.0.2.254 65001 --export own --password-file /etc/fabric/tor1.password`,
 	}
 	f := a.peerFlags(cmd)
@@ -121,10 +128,10 @@ A password never stands on the command line, where other users see it: give it o
 		post := api.BGPPeersPost{BGPPeerPut: f.put, Name: args[0]}
 		var err error
 		switch {
-		case len(args) == 2 && f.put.Interface == "":
-			return usagef(cmd, "ASN is missing, or the address: give ADDRESS or --interface")
-		case len(args) == 3 && f.put.Interface != "":
-			return usagef(cmd, "unexpected argument %q: with --interface the address is found", args[1])
+		case len(args) == 2 && f.put.Interface == "" && !f.put.Dynamic.IsValid():
+			return usagef(cmd, "ASN is missing, or the address: give ADDRESS, --interface or --dynamic")
+		case len(args) == 3 && (f.put.Interface != "" || f.put.Dynamic.IsValid()):
+			return usagef(cmd, "unexpected argument %q: with --interface or --dynamic the address is found", args[1])
 		case len(args) == 3:
 			if post.Address, err = netip.ParseAddr(args[1]); err != nil {
 				return usagef(cmd, "ADDRESS %q is not an IP address", args[1])
@@ -208,7 +215,7 @@ func (a *app) peerList() *cobra.Command {
 		}
 		return list(a.out, *f, all, []column[api.BGPPeer]{
 			{"NAME", func(p api.BGPPeer) string { return p.Name }},
-			{"ADDRESS", func(p api.BGPPeer) string { return where(p.Address, p.Interface) }},
+			{"ADDRESS", func(p api.BGPPeer) string { return where(p.Address, p.Interface, p.Dynamic) }},
 			{"ASN", func(p api.BGPPeer) string { return p.ASN.String() }},
 			{"MEMBERS", func(p api.BGPPeer) string {
 				if len(p.Members) == 0 {
@@ -312,7 +319,7 @@ func sessionColumns(now time.Time) []column[api.BGPSession] {
 	return []column[api.BGPSession]{
 		{"MEMBER", func(s api.BGPSession) string { return s.Member }},
 		{"PEER", func(s api.BGPSession) string { return s.Name }},
-		{"ADDRESS", func(s api.BGPSession) string { return where(s.Address, s.Interface) }},
+		{"ADDRESS", func(s api.BGPSession) string { return where(s.Address, s.Interface, s.Dynamic) }},
 		{"ASN", func(s api.BGPSession) string { return strconv.FormatUint(uint64(s.ASN), 10) }},
 		{"STATE", func(s api.BGPSession) string {
 			if s.Stale {
@@ -343,13 +350,36 @@ func sessionColumns(now time.Time) []column[api.BGPSession] {
 	}
 }
 
-// where is an address, or the interface of a neighbour that has not been found.
-func where(a netip.Addr, iface string) string {
-	if a.IsValid() {
+// where is an address, or where a neighbour is that has not been found.
+func where(a netip.Addr, iface string, dynamic netip.Prefix) string {
+	switch {
+	case a.IsValid():
 		return a.String()
+	case dynamic.IsValid():
+		return dynamic.String()
 	}
 	return iface
 }
+
+// prefixValue is a flag with a prefix.
+type prefixValue struct{ p *netip.Prefix }
+
+func (v prefixValue) String() string {
+	if v.p == nil || !v.p.IsValid() {
+		return ""
+	}
+	return v.p.String()
+}
+
+func (v prefixValue) Set(s string) (err error) {
+	*v.p, err = netip.ParsePrefix(s)
+	if err != nil {
+		return fmt.Errorf("%q is not a prefix such as 192.0.2.0/24", s)
+	}
+	return nil
+}
+
+func (v prefixValue) Type() string { return "prefix" }
 
 // bfdWords is the state of BFD and, when it is up, after how long a silence the neighbour is dead.
 func bfdWords(s api.BGPSession) string {

@@ -14,6 +14,8 @@ type BGPPeerPut struct {
 	Description     string         `json:"description"`
 	Address         netip.Addr     `json:"address"`          // "" where it is on an interface
 	Interface       string         `json:"interface"`        // unnumbered: the neighbour is the router that is heard there
+	Dynamic         netip.Prefix   `json:"dynamic"`          // any neighbour that connects from there; "" where it is at an address or on an interface
+	MaxSessions     int            `json:"max_sessions"`     // of dynamic; 0 is the default
 	ASN             fabric.PeerASN `json:"asn"`              // number, "internal" or "external"
 	LocalASN        uint32         `json:"local_asn"`        // 0: the member's own
 	HoldTime        int            `json:"hold_time"`        // seconds; 0 is the default
@@ -113,7 +115,7 @@ func (s *Server) getPeer(r *request) (reply, error) {
 func showPeer(p *fabric.Peer, sessions []BGPSession) BGPPeer {
 	shown := BGPPeer{BGPPeerPut: peerPut(p), Name: p.Name, HasPassword: p.Password != "", Sessions: []BGPSession{}}
 	for _, session := range sessions {
-		if session.Name == p.Name {
+		if fabric.PeerOfSession(session.Name) == p.Name {
 			shown.Sessions = append(shown.Sessions, session)
 		}
 	}
@@ -122,7 +124,7 @@ func showPeer(p *fabric.Peer, sessions []BGPSession) BGPPeer {
 
 func peerPut(p *fabric.Peer) BGPPeerPut {
 	return BGPPeerPut{
-		Description: p.Description, Address: p.Address, Interface: p.Interface, ASN: p.ASN, HoldTime: p.HoldTime, GracefulRestart: p.GracefulRestart,
+		Description: p.Description, Address: p.Address, Interface: p.Interface, Dynamic: p.Dynamic, MaxSessions: p.MaxSessions, ASN: p.ASN, HoldTime: p.HoldTime, GracefulRestart: p.GracefulRestart,
 		MultihopTTL: p.MultihopTTL, GTSM: p.GTSM, BFD: p.BFD, Members: append([]string{}, p.Members...), Disabled: p.Disabled,
 		LocalASN: p.LocalASN, Keepalive: p.Keepalive, Passive: p.Passive, Families: append([]string{}, p.Families...), MaxPrefix: PeerMaxPrefix(p.MaxPrefix),
 		Import: p.Import, Export: p.Export,
@@ -131,6 +133,7 @@ func peerPut(p *fabric.Peer) BGPPeerPut {
 
 func (put BGPPeerPut) apply(p *fabric.Peer) {
 	p.Description, p.Address, p.Interface, p.ASN = put.Description, put.Address, put.Interface, put.ASN
+	p.Dynamic, p.MaxSessions = put.Dynamic, put.MaxSessions
 	p.HoldTime, p.GracefulRestart, p.MultihopTTL = put.HoldTime, put.GracefulRestart, put.MultihopTTL
 	p.GTSM, p.BFD = put.GTSM, put.BFD
 	p.Members, p.Disabled = put.Members, put.Disabled
@@ -187,17 +190,28 @@ func (s *Server) sessions(r *request) []BGPSession {
 			if !ok && !p.On(r.snap, m.Name) {
 				continue
 			}
-			session := BGPSession{
-				Member: m.Name, PeerState: fabric.JSON[fabric.PeerState](c.Data), Reason: c.Reason, Message: c.Message, Stale: offline(r.status, m.Name),
+			for _, state := range fabric.SessionsOf(c) {
+				all = append(all, s.session(r, p, m, c, ok, state))
 			}
-			if session.Name == "" { // no report, or one without data
-				session.PeerState = fabric.PeerState{Name: p.Name, Address: p.Address, Interface: p.Interface, ASN: p.ASN.Of(cmp.Or(p.LocalASN, r.snap.ASN(m.Name))), State: "idle"}
-			}
-			if !ok {
-				session.Reason, session.Message = "no-report", "the member has not said anything of this session"
-			}
-			all = append(all, session)
 		}
 	}
 	return all
+}
+
+// session is one session of a member with a peer, of which the member says c, if it does.
+func (s *Server) session(r *request, p *fabric.Peer, m *fabric.Member, c fabric.Condition, reported bool, state fabric.PeerState) BGPSession {
+	session := BGPSession{Member: m.Name, PeerState: state, Reason: c.Reason, Message: c.Message, Stale: offline(r.status, m.Name)}
+	if session.Name == "" { // no report, or one without data
+		session.PeerState = fabric.PeerState{Name: p.Name, Address: p.Address, Interface: p.Interface, Dynamic: p.Dynamic, ASN: p.ASN.Of(cmp.Or(p.LocalASN, r.snap.ASN(m.Name))), State: "idle"}
+	}
+	if session.Name != p.Name { // one of many: the condition tells of all of them together
+		session.Reason, session.Message = "", session.Warning
+		if !session.Established() {
+			session.Reason, session.Message = cmp.Or(session.Hold, fabric.ReasonSessionDown), cmp.Or(session.LastError, "no connection yet")
+		}
+	}
+	if !reported {
+		session.Reason, session.Message = "no-report", "the member has not said anything of this session"
+	}
+	return session
 }

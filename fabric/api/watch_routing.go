@@ -96,11 +96,13 @@ type sessionSeen struct {
 func sessionStates(reports *fabric.Reports) map[sessionKey]sessionSeen {
 	all := map[sessionKey]sessionSeen{}
 	for _, c := range reports.All(fabric.ConditionSession) {
-		s := sessionSeen{PeerState: fabric.JSON[fabric.PeerState](c.Data)}
-		if !s.Established() {
-			s.reason, s.message = cmp.Or(c.Reason, fabric.ReasonSessionDown), cmp.Or(s.LastError, c.Message)
+		for _, p := range fabric.SessionsOf(c) {
+			s := sessionSeen{PeerState: p}
+			if !s.Established() {
+				s.reason, s.message = cmp.Or(p.Hold, c.Reason, fabric.ReasonSessionDown), cmp.Or(s.LastError, c.Message)
+			}
+			all[sessionKey{c.Member, cmp.Or(p.Name, c.Object.Name)}] = s
 		}
-		all[sessionKey{c.Member, c.Object.Name}] = s
 	}
 	return all
 }

@@ -310,15 +310,20 @@ func (c *chain) peers() {
 }
 
 func (c *chain) peerSteps(p fabric.RoutePeer) []Step {
-	condition, _ := c.in.Reports.Get(fabric.Key{Kind: fabric.KindPeer, Name: p.Peer}, c.member, fabric.ConditionSession)
-	session := fabric.JSON[fabric.PeerState](condition.Data)
+	condition, _ := c.in.Reports.Get(fabric.Key{Kind: fabric.KindPeer, Name: fabric.PeerOfSession(p.Peer)}, c.member, fabric.ConditionSession)
+	var session fabric.PeerState
+	for _, s := range fabric.SessionsOf(condition) {
+		if s.Name == p.Peer {
+			session = s
+		}
+	}
 	var steps []Step
 	reason := cmp.Or(p.Reason, fabric.ReasonSending)
 	if t := fabric.TextOfReason(reason); !p.Announced && t.Stage != fabric.StageSession && t.Stage != fabric.StageAdjOut {
-		return append(steps, bad(reason, p.Message, c.names("", p.Peer)))
+		return append(steps, bad(reason, p.Message, c.names("", fabric.PeerOfSession(p.Peer))))
 	}
 	if !p.Announced && reason == fabric.ReasonSessionDown {
-		s := bad(reason, cmp.Or(p.Message, session.LastError, condition.Message), c.names("", p.Peer))
+		s := bad(reason, cmp.Or(p.Message, session.LastError, condition.Message), c.names("", fabric.PeerOfSession(p.Peer)))
 		s.Since = session.Since
 		return append(steps, s)
 	}
@@ -327,7 +332,7 @@ func (c *chain) peerSteps(p fabric.RoutePeer) []Step {
 			Text: fmt.Sprintf("session with %s (AS %d) is established", session.Address, session.ASN)})
 	}
 	if !p.Announced {
-		return append(steps, bad(reason, p.Message, c.names("", p.Peer)))
+		return append(steps, bad(reason, p.Message, c.names("", fabric.PeerOfSession(p.Peer))))
 	}
 	return append(steps, Step{Stage: fabric.StageAdjOut, OK: true, Text: fmt.Sprintf("%s has been told of %s", p.Peer, c.intent.Prefix)})
 }

@@ -93,7 +93,13 @@ func replace(conn *nftables.Conn, g guard) (rules int) {
 			if !a.IsUnspecified() {
 				to = h.to(a)
 			}
-			add(h.tcp(), to, port(destinationPort, g.listen.Port()), h.source(set, true))
+			rule := [][]expr.Any{h.tcp(), to, port(destinationPort, g.listen.Port()), h.source(set, true)}
+			for _, p := range g.open {
+				if uint32(p.Addr().BitLen()/8) == h.length {
+					rule = append(rule, h.outside(p))
+				}
+			}
+			add(rule...)
 			for _, a := range h.addressesOf(g.admit) {
 				if a.Zone() != "" {
 					add(h.tcp(), to, port(destinationPort, g.listen.Port()), h.from(a), elsewhere(a.Zone()))
@@ -188,6 +194,19 @@ func (h header) address(offset uint32, a netip.Addr) []expr.Any {
 	return []expr.Any{
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: h.length},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: a.AsSlice()},
+	}
+}
+
+// outside matches packets from addresses that are not in a prefix.
+func (h header) outside(p netip.Prefix) []expr.Any {
+	mask := make([]byte, h.length)
+	for i := range p.Bits() {
+		mask[i/8] |= 0x80 >> (i % 8)
+	}
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: h.sourceAt, Len: h.length},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: h.length, Mask: mask, Xor: make([]byte, h.length)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: p.Addr().AsSlice()},
 	}
 }
 

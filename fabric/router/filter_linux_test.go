@@ -110,18 +110,21 @@ func TestGuardOf(t *testing.T) {
 	speaker := &fabric.Speaker{ASN: 65000, Listen: netip.MustParseAddrPort("192.0.2.1:179")}
 	a, b := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")
 	peers := []fabric.RoutingPeer{{Address: b, GTSM: true}, {Address: a}}
+	range24 := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	for name, c := range map[string]struct {
-		speaker *fabric.Speaker
-		peers   []fabric.RoutingPeer
-		want    guard
+		speaker  *fabric.Speaker
+		peers    []fabric.RoutingPeer
+		prefixes []netip.Prefix
+		want     guard
 	}{
-		"no speaker":      {nil, peers, guard{}},
-		"no peers":        {speaker, nil, guard{}},
-		"listening":       {speaker, peers, guard{speaker.Listen, []netip.Addr{a, b}, []netip.Addr{b}}},
-		"dialling":        {&fabric.Speaker{ASN: 65000}, peers, guard{near: []netip.Addr{b}}},
-		"nothing to drop": {&fabric.Speaker{ASN: 65000}, peers[1:], guard{}},
+		"no speaker":      {nil, peers, nil, guard{}},
+		"no peers":        {speaker, nil, nil, guard{}},
+		"listening":       {speaker, peers, nil, guard{speaker.Listen, []netip.Addr{a, b}, nil, []netip.Addr{b}}},
+		"dialling":        {&fabric.Speaker{ASN: 65000}, peers, range24, guard{near: []netip.Addr{b}}},
+		"nothing to drop": {&fabric.Speaker{ASN: 65000}, peers[1:], nil, guard{}},
+		"by prefix":       {speaker, nil, range24, guard{listen: speaker.Listen, open: range24}},
 	} {
-		if got := guardOf(c.speaker, c.peers); !got.equal(c.want) || got.empty() != c.want.empty() {
+		if got := guardOf(c.speaker, c.peers, c.prefixes); !got.equal(c.want) || got.empty() != c.want.empty() {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}

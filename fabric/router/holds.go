@@ -68,7 +68,7 @@ func (w *Worker) peerStates(sessions []fabric.PeerState, states map[string]fabri
 	for _, p := range w.peers {
 		s, ok := known[p.Name]
 		if h, waits := w.held[p.Name]; waits {
-			s = fabric.PeerState{Name: p.Name, Address: p.Address, Interface: p.Interface, ASN: p.ASN, State: "idle", Since: h.since, LastError: h.message, Hold: h.reason}
+			s = fabric.PeerState{Name: p.Name, Address: p.Address, Interface: p.Interface, Dynamic: p.Dynamic, ASN: p.ASN, State: "idle", Since: h.since, LastError: h.message, Hold: h.reason}
 		} else if !ok {
 			continue
 		}

@@ -255,6 +255,10 @@ func before(v fabric.View) []fabric.Condition {
 func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.PeerState, down string) fabric.Condition {
 	c := fabric.Condition{Object: fabric.KeyOf(p), Type: fabric.ConditionSession, Observed: p.Revision}
 	session, known := sessions[p.Name]
+	var many []fabric.PeerState
+	if p.Dynamic.IsValid() {
+		session, known, many = dynamicSessions(p, sessions)
+	}
 	switch {
 	case down != "":
 		c.Reason, c.Message = fabric.ReasonWorkerDown, down
@@ -265,7 +269,7 @@ func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.
 	case session.Established():
 		c.OK, c.Message = true, session.Warning
 	case p.Passive && !accepts(v):
-		c.Reason = fabric.ReasonSessionDown
+		c.Reason = fabric.ReasonNoListener
 		c.Message = fmt.Sprintf("the peer is to connect, but the member accepts no sessions: fabricctl cluster set %s core.bgp_address=ADDRESS", v.Member)
 	default:
 		c.Reason, c.Message = cmp.Or(session.Hold, fabric.ReasonSessionDown), cmp.Or(session.LastError, "no connection yet")
@@ -273,10 +277,31 @@ func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.
 	if b := session.BFD; b != nil && !b.Up() && down == "" {
 		c.Message = joinWords(c.Message, fmt.Sprintf("BFD is %s: %s", b.State, b.Message))
 	}
-	if known && down == "" {
+	switch {
+	case down != "" || !known:
+	case p.Dynamic.IsValid():
+		c = c.WithData(fabric.DynamicState{PeerState: session, Sessions: many})
+	default:
 		c = c.WithData(session)
 	}
 	return c
+}
+
+// dynamicSessions are those that a dynamic peer stands for, and of them the one that says how the peer is: one that is down, if there is any.
+func dynamicSessions(p *fabric.Peer, sessions map[string]fabric.PeerState) (says fabric.PeerState, known bool, many []fabric.PeerState) {
+	for _, name := range slices.Sorted(maps.Keys(sessions)) {
+		s := sessions[name]
+		if fabric.PeerOfSession(name) != p.Name {
+			continue
+		}
+		if !known || says.Established() && !s.Established() {
+			says, known = s, true
+		}
+		if name != p.Name {
+			many = append(many, s)
+		}
+	}
+	return says, known, many
 }
 
 // accepts tells whether peers can connect to the member.

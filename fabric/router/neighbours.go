@@ -11,12 +11,19 @@ import (
 	"netfabric/fabric"
 )
 
-// resolve gives unnumbered peers the addresses of the neighbours that were found on their interfaces. missing are those that have none to use, and
+// resolve tells which dynamic peers nobody has called, and gives unnumbered peers the addresses of the neighbours that were found on their interfaces. missing are those that have none to use, and
 // why; their Address is the zero value.
-func resolve(peers []fabric.RoutingPeer, found map[string]unnumbered.State) (resolved []fabric.RoutingPeer, missing map[string]hold) {
+func resolve(r fabric.Routing, found map[string]unnumbered.State) (resolved []fabric.RoutingPeer, missing map[string]hold) {
 	missing = map[string]hold{}
 	taken := map[netip.Addr]string{} // interfaces, by the link-local address of the neighbour there
-	for _, p := range peers {
+	for _, p := range r.Peers {
+		if p.Dynamic.IsValid() {
+			h := hold{reason: fabric.ReasonNoCaller, message: fmt.Sprintf("nobody in %s has connected yet", p.Dynamic)}
+			if r.Speaker == nil || !r.Speaker.Listen.IsValid() {
+				h = hold{reason: fabric.ReasonNoListener, message: "the member accepts no sessions: give it a core.bgp_address"}
+			}
+			missing[p.Name] = h
+		}
 		if p.Interface != "" {
 			x := found[p.Interface]
 			bare := x.Neighbour.WithZone("")

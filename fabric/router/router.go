@@ -46,6 +46,9 @@ type Worker struct {
 	peers      []fabric.RoutingPeer        // of routing, with the addresses that were found
 	lost       losses
 	recorded   map[string]netip.Addr // neighbours in the file for the next run
+	knocks     knocks
+	callers    callers
+	expanded   fabric.Routing // routing with callers in the places of dynamic peers
 	routing    fabric.Routing
 	fromDisk   bool
 	set        bool // there is a value
@@ -90,7 +93,7 @@ func New(log *slog.Logger, state string, bfd, helper func() *exec.Cmd) (*Worker,
 	w := &Worker{
 		log: log, disk: d, inside: inside.NewRunner(helper), started: time.Now().UTC().Truncate(time.Millisecond),
 		calls: make(chan func(), 256), over: make(chan struct{}),
-		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, leave: newLeave(), verdicts: map[copyKey]verdict{}, lost: losses{},
+		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, leave: newLeave(), verdicts: map[copyKey]verdict{}, lost: losses{}, callers: callers{},
 	}
 	w.gateways = newGateways(log, state, w.bump)
 	w.speaker = gobgp.New(log, func() {
@@ -101,6 +104,7 @@ func New(log *slog.Logger, state string, bfd, helper func() *exec.Cmd) (*Worker,
 		return nil, err
 	}
 	w.speaker.OnState(w.watchdog.saw)
+	w.speaker.OnStranger(w.stranger)
 	w.bfd = newDetectors(log, state, bfd)
 	w.bfd.failed = w.speaker.Fail
 	w.bfd.changed = func() { w.post(func() { w.dirty = true; w.bump() }) }
@@ -172,6 +176,7 @@ func (w *Worker) begin(ctx context.Context) (err error) {
 		return x.index, x.up
 	}, func() { w.post(func() { w.dirty = true; w.bump() }) })
 	w.recall()
+	w.recallCallers(time.Now())
 	w.kernel = &kernel{links: w.links}
 	if err := w.kernel.load(); err != nil {
 		return err
@@ -264,6 +269,8 @@ func (w *Worker) take(r fabric.Routing) {
 	w.routing, w.set, w.taken, w.dirty = r, true, true, true
 	w.gateways.set(r.Gateways)
 	w.neighbours.Set(interfacesOf(r.Peers))
+	w.expanded = expand(r, w.callers)
+	w.peers, _ = resolve(w.expanded, w.found)
 	needed := map[fabric.Process]bool{}
 	trackers, dampings := map[copyKey]*tracker{}, map[dampKey]*damping{}
 	for _, a := range r.Announcements {
@@ -375,7 +382,7 @@ func (w *Worker) step(now time.Time) time.Time {
 			w.dirty = true
 		}
 	}
-	if w.pardoned(now) {
+	if w.pardoned(now) || w.answer(now) {
 		w.dirty = true
 	}
 	w.dirty = w.leave.Expire(now) || w.dirty
@@ -388,6 +395,9 @@ func (w *Worker) step(now time.Time) time.Time {
 	}
 	next := w.reload
 	if at, ok := w.watchdog.penalties.next(now); ok && at.Before(next) {
+		next = at
+	}
+	if at, ok := w.callers.next(); ok && at.Before(next) {
 		next = at
 	}
 	if !w.tell.IsZero() && !now.Before(w.tell) {
@@ -476,8 +486,9 @@ func (w *Worker) settle(now time.Time) {
 	failed := w.kernel.put(want)
 	changed = changed || !maps.EqualFunc(failed, w.failed, func(a, b error) bool { return a.Error() == b.Error() })
 	w.failed = failed
-	paths := make([]gobgp.Path, 0, len(w.routing.Announcements))
-	for _, a := range w.routing.Announcements {
+	w.expanded = expand(w.routing, w.callers)
+	paths := make([]gobgp.Path, 0, len(w.expanded.Announcements))
+	for _, a := range w.expanded.Announcements {
 		if w.leave.phase != fabric.DrainDrained && w.failed[a.Prefix] == nil && answered(a, w.trackers) {
 			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers, Attributes: w.leave.attributes(a.Peers, weighed(a, w.trackers))})
 		}
@@ -485,19 +496,19 @@ func (w *Worker) settle(now time.Time) {
 	w.found = w.neighbours.State()
 	w.record(w.found)
 	var missing map[string]hold
-	w.peers, missing = resolve(w.routing.Peers, w.found)
+	w.peers, missing = resolve(w.expanded, w.found)
 	w.bfd.Apply(there(w.peers, missing), w.begun)
 	states, _, _ := w.bfd.State()
 	var open []fabric.RoutingPeer
 	before := w.held
 	open, w.held = admit(w.peers, missing, states, w.begun, w.watchdog.penalties, before, now)
 	w.lost.note(w.speaker.State().Peers, w.held, before)
-	if w.filterErr = w.filter.put(guardOf(w.routing.Speaker, open)); w.filterErr != nil {
+	if w.filterErr = w.filter.put(guardOf(w.routing.Speaker, open, w.open())); w.filterErr != nil {
 		w.reloadIn(retryAfter)
 	}
 	// Only now that routes are there, and before any goes: nothing is promised that can't be kept.
 	w.speaker.Apply(gobgp.Config{
-		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.routing.Imports, Own: w.routing.Own, Version: w.version, Restarting: w.restarts,
+		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.expanded.Imports, Keys: keysOf(w.routing.Peers), Own: w.routing.Own, Version: w.version, Restarting: w.restarts,
 	})
 	w.pruneErr = w.kernel.prune(want)
 	if len(w.failed) > 0 || w.pruneErr != nil {
@@ -572,7 +583,7 @@ func (w *Worker) report() (fabric.RoutingState, outcome) {
 
 		Gateways: w.gateways.report(),
 	}
-	o := outcome{w.routing, w.leave.phase, w.trackers, w.failed, map[string]fabric.PeerState{}}
+	o := outcome{w.expanded, w.leave.phase, w.trackers, w.failed, map[string]fabric.PeerState{}}
 	for _, p := range bgp.Peers {
 		o.sessions[p.Name] = p
 	}
@@ -615,19 +626,28 @@ func validate(r fabric.Routing) error {
 			}
 		}
 	}
-	names, places := map[string]bool{}, map[string]bool{}
+	names, taken := map[string]bool{}, map[string]bool{}
 	for _, p := range r.Peers {
-		if p.Address.IsValid() == (p.Interface != "") || p.Name == "" || p.HoldTime < 3 || p.GracefulRestart < 1 {
-			return fabric.Invalidf("bad-peer", "peer %q: needs a name, an address or an interface, and times", p.Name)
+		places := 0
+		for _, there := range []bool{p.Address.IsValid(), p.Interface != "", p.Dynamic.IsValid()} {
+			if there {
+				places++
+			}
+		}
+		if places != 1 || p.Dynamic.IsValid() != (p.MaxSessions > 0) || p.Name == "" || p.HoldTime < 3 || p.GracefulRestart < 1 {
+			return fabric.Invalidf("bad-peer", "peer %q: needs a name, one of address, interface and prefix, and times", p.Name)
 		}
 		if err := p.BFD.Validate(p.Name); err != nil {
 			return err
 		}
-		place := cmp.Or(p.Interface, p.Address.String())
-		if names[p.Name] || places[place] {
+		place := cmp.Or(p.Interface, p.Over().String())
+		if p.Dynamic.IsValid() {
+			place = p.Dynamic.String()
+		}
+		if names[p.Name] || taken[place] {
 			return fabric.Invalidf("bad-peer", "peer %q at %s: the name or the place is there twice", p.Name, place)
 		}
-		names[p.Name], places[place] = true, true
+		names[p.Name], taken[place] = true, true
 	}
 	if err := validateGateways(r.Gateways); err != nil {
 		return err

@@ -81,7 +81,7 @@ func (t tracked) states(tracks []fabric.Track, routes map[netip.Prefix]bool) []f
 // established tells whether the session with a peer, or with an empty name any session, is up.
 func established(sessions []fabric.PeerState, peer string) (bool, string) {
 	for _, s := range sessions {
-		if s.Established() && (peer == "" || s.Name == peer) {
+		if s.Established() && (peer == "" || s.Name == peer || fabric.PeerOfSession(s.Name) == peer) {
 			return true, ""
 		}
 	}

@@ -211,7 +211,7 @@ func TestResolve(t *testing.T) {
 	found := map[string]unnumbered.State{
 		"eth1": {Neighbour: at("fe80::1%eth1"), Rival: at("fe80::9%eth1")}, "eth2": {Neighbour: at("fe80::1%eth2")}, "eth3": {Why: "interface eth3 is down"}, "eth4": {Neighbour: at("fe80::4%eth4")},
 	}
-	resolved, missing := resolve(peers, found)
+	resolved, missing := resolve(fabric.Routing{Peers: peers}, found)
 	var got []string
 	for _, p := range resolved {
 		got = append(got, fmt.Sprintf("%s %s %s", p.Name, p.Address, missing[p.Name].reason))
