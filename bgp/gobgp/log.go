@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/osrg/gobgp/v3/pkg/log"
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
@@ -103,6 +104,7 @@ func inWords(err error) string {
 type logger struct {
 	log     *slog.Logger
 	errors  *peerErrors
+	phases  *phases
 	onState func(peer netip.Addr, state string)
 	// onStranger hears of connections from addresses of no peer.
 	onStranger func(netip.Addr)
@@ -110,13 +112,21 @@ type logger struct {
 
 // follow takes a change of state out of a log line. GoBGP writes it before anything is read from the peer in that state.
 func (l *logger) follow(message string, fields log.Fields) {
-	if message != "state changed" || l.onState == nil {
-		return
-	}
-	key, _ := fields["Key"].(string)
-	state, _ := fields["new"].(string)
-	if a, err := netip.ParseAddr(key); err == nil {
-		l.onState(a.WithZone(""), strings.ToLower(strings.TrimPrefix(state, "BGP_FSM_")))
+	switch message {
+	case "sync finished":
+		l.phases.synchronised(time.Now())
+	case "state changed":
+		key, _ := fields["Key"].(string)
+		text, _ := fields["new"].(string)
+		a, err := netip.ParseAddr(key)
+		if err != nil {
+			return
+		}
+		state := strings.ToLower(strings.TrimPrefix(text, "BGP_FSM_"))
+		l.phases.entered(a.WithZone(""), state, time.Now())
+		if l.onState != nil {
+			l.onState(a.WithZone(""), state)
+		}
 	}
 }
 

@@ -120,6 +120,7 @@ func (s *Speaker) recycle(ctx context.Context, x *session) {
 		s.log.Warn("cannot reconnect", "peer", x.peer.Name, "error", err)
 		return
 	}
+	s.phases.begun(x.peer.Address.WithZone(""))
 	if err := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: apiPeer(x.peer, true, x.plain)}); err != nil {
 		s.log.Warn("cannot reconnect", "peer", x.peer.Name, "error", err)
 		delete(s.sessions, x.peer.Name)
@@ -222,14 +223,13 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	x.failures, x.restarting = 0, false
 	s.errors.forget(x.peer.Address)
 	setUserTimeout(x.peer.Address, time.Duration(x.peer.HoldTime)*time.Second, s.log)
-	s.keepRestarting(ctx)
 }
 
-// keepRestarting gives the restart state bit back to sessions still to come: GoBGP takes it from all as soon as one is synchronised, and the
-// peers of the others would then drop the routes they kept.
+// keepRestarting gives the restart state bit back to sessions still to come: GoBGP takes it from all as soon as those that are established are
+// synchronised, and the peers of the others would then drop the routes they kept.
 func (s *Speaker) keepRestarting(ctx context.Context) {
 	for _, x := range s.sessions {
-		if x.restarting && x.held.IsZero() && (x.state == "idle" || x.state == "active") {
+		if x.restarting && x.held.IsZero() && x.state != established && s.phases.lacksBit(x.peer.Address.WithZone("")) {
 			s.recycle(ctx, x)
 		}
 	}

@@ -53,6 +53,7 @@ type Speaker struct {
 	log     *slog.Logger
 	changed func()
 	errors  *peerErrors
+	phases  *phases
 	logger  *logger
 
 	mu      sync.Mutex
@@ -86,12 +87,12 @@ type Speaker struct {
 // New makes a speaker. changed is called after each change of State; it must not block.
 func New(log *slog.Logger, changed func()) *Speaker {
 	s := &Speaker{
-		log: log, changed: changed, errors: newPeerErrors(),
+		log: log, changed: changed, errors: newPeerErrors(), phases: newPhases(),
 		wake: make(chan struct{}, 1), stop: make(chan chan struct{}),
 		events: make(chan *api.Peer, 64), book: newBook(), failed: map[string]string{}, fail: make(chan struct{}, 1),
 	}
 	s.forget()
-	s.logger = &logger{log: log, errors: s.errors}
+	s.logger = &logger{log: log, errors: s.errors, phases: s.phases}
 	s.server = server.NewBgpServer(server.LoggerOption(s.logger))
 	return s
 }
@@ -178,6 +179,8 @@ func (s *Speaker) Run(ctx context.Context) {
 			s.nudge()
 		case p := <-s.events:
 			s.event(ctx, p)
+		case <-s.phases.fresh:
+			s.keepRestarting(ctx)
 		case <-s.errors.fresh:
 			s.stale = true
 		case <-read.C:
