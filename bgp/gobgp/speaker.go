@@ -59,6 +59,7 @@ type Speaker struct {
 	mu      sync.Mutex
 	desired *Config
 	state   State
+	turned  chan struct{}     // closed when another version is in force
 	failed  map[string]string // peers whose sessions are to end, and why
 	wake    chan struct{}
 	stop    chan chan struct{}
@@ -89,7 +90,7 @@ func New(log *slog.Logger, changed func()) *Speaker {
 	s := &Speaker{
 		log: log, changed: changed, errors: newPeerErrors(), phases: newPhases(),
 		wake: make(chan struct{}, 1), stop: make(chan chan struct{}),
-		events: make(chan *api.Peer, 64), book: newBook(), failed: map[string]string{}, fail: make(chan struct{}, 1),
+		events: make(chan *api.Peer, 64), book: newBook(), turned: make(chan struct{}), failed: map[string]string{}, fail: make(chan struct{}, 1),
 	}
 	s.forget()
 	s.logger = &logger{log: log, errors: s.errors, phases: s.phases}
@@ -127,6 +128,23 @@ func (s *Speaker) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state
+}
+
+// Await waits until a config of that version, or of a later one, has been put in force, or could not be, or ctx ends.
+func (s *Speaker) Await(ctx context.Context, version uint64) {
+	for {
+		s.mu.Lock()
+		over, turned := s.state.Version >= version || s.state.Err != nil, s.turned
+		s.mu.Unlock()
+		if over {
+			return
+		}
+		select {
+		case <-turned:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Stop ends all sessions with a Cease: peers drop our routes at once. It needs Run to be running, and ends it. To leave without Stop is what
@@ -232,6 +250,11 @@ func (s *Speaker) apply(ctx context.Context) {
 		if s.err = s.put(ctx, c); s.err == nil {
 			s.version = c.Version
 		}
+		s.mu.Lock()
+		s.state.Version, s.state.Err = s.version, s.err
+		close(s.turned)
+		s.turned = make(chan struct{})
+		s.mu.Unlock()
 	}
 	s.stale, s.told = true, true
 }

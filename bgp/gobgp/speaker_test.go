@@ -175,6 +175,25 @@ func TestPathsGoToTheirPeersOnly(t *testing.T) {
 	gateway(t, two.Node, "203.0.113.3/32", "")
 }
 
+func TestAwait(t *testing.T) {
+	s := newSpeaker(t)
+	s.config.Version = 3
+	s.apply()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	s.Await(ctx, 3)
+	s.Await(ctx, 2)
+	if s.State().Version != 3 || ctx.Err() != nil {
+		t.Errorf("version %d, %v", s.State().Version, ctx.Err())
+	}
+	never, stop := context.WithTimeout(t.Context(), time.Millisecond)
+	defer stop()
+	s.Await(never, 4)
+	if never.Err() == nil {
+		t.Error("a version that nobody gave is in force")
+	}
+}
+
 // A bulk goes to peers in another way than a few: nothing that they have goes meanwhile, and what follows goes as always.
 func TestBulk(t *testing.T) {
 	frr := router(t, "r1", "10.99.1", "fd99:1")

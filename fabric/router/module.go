@@ -91,16 +91,7 @@ func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, e
 	defer cancel()
 	began := time.Now()
 	plan, ready := bgp.Make(v)
-	err := m.learn(ctx)
-	if err == nil && ready {
-		known := v
-		known.Facts.Routing = m.state // of a worker that was there before this program, it tells more than reports that are yet to be read
-		err = m.send(ctx, fabric.Routing{
-			Member: v.Member, Revision: v.Desired.Revision,
-			Speaker: plan.Speaker, Peers: plan.Peers, Announcements: plan.Announcements, Imports: plan.Imports, Own: plan.Own, Drain: plan.Drain,
-			Gateways: vrrp.Plan(known),
-		}, began)
-	}
+	err := m.act(ctx, v, plan, ready, began)
 	switch {
 	case fabric.ReasonOf(err) != fabric.ReasonWorkerDown:
 		m.lost = time.Time{}
@@ -127,15 +118,46 @@ func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, e
 	return report, err
 }
 
-// learn reads the worker's state, unless it is known.
-func (m *Module) learn(ctx context.Context) error {
-	m.mu.Lock()
-	moved := m.moved
-	m.moved = false
-	m.mu.Unlock()
-	if !moved && m.state != nil {
+// act has the worker do what is planned, and learns its state. What is new is sent first: the answer is the state.
+func (m *Module) act(ctx context.Context, v fabric.View, plan bgp.Plan, ready bool, began time.Time) error {
+	send := func() (sent bool, err error) {
+		if !ready {
+			return false, nil
+		}
+		known := v
+		known.Facts.Routing = m.state // of a worker that was there before this program, it tells more than reports that are yet to be read
+		return m.send(ctx, fabric.Routing{
+			Member: v.Member, Revision: v.Desired.Revision,
+			Speaker: plan.Speaker, Peers: plan.Peers, Announcements: plan.Announcements, Imports: plan.Imports, Own: plan.Own, Drain: plan.Drain,
+			Gateways: vrrp.Plan(known),
+		}, began)
+	}
+	if m.state != nil {
+		if sent, err := send(); sent || err != nil {
+			return err
+		}
+	}
+	if !m.unknown() {
 		return nil
 	}
+	if err := m.learn(ctx); err != nil {
+		return err
+	}
+	_, err := send() // of another worker, or because of what this one said
+	return err
+}
+
+// unknown tells whether the worker's state is not known, and takes it for known.
+func (m *Module) unknown() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	moved := m.moved
+	m.moved = false
+	return moved || m.state == nil
+}
+
+// learn reads the worker's state.
+func (m *Module) learn(ctx context.Context) error {
 	state, err := m.client.State(ctx)
 	if err != nil {
 		m.mu.Lock()
@@ -157,25 +179,29 @@ func (m *Module) know(state fabric.RoutingState) {
 	m.worker, m.state = state.Worker, &state
 }
 
-// send gives the worker a value that it does not have.
-func (m *Module) send(ctx context.Context, r fabric.Routing, planned time.Time) error {
+// send gives the worker a value that it does not have. It tells whether it did.
+func (m *Module) send(ctx context.Context, r fabric.Routing, planned time.Time) (sent bool, err error) {
 	same := r
 	same.Revision = 0
 	value, err := json.Marshal(same)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if bytes.Equal(value, m.sent) {
-		return nil
+		return false, nil
 	}
+	m.unknown() // what moved so far is in the answer
 	state, err := m.client.Set(ctx, r)
 	if err != nil {
-		return err
+		m.mu.Lock()
+		m.moved = true
+		m.mu.Unlock()
+		return false, err
 	}
 	m.observer.applied(planned)
 	m.know(state)
 	m.sent = value
-	return nil
+	return true, nil
 }
 
 // steady is the worker's state with sessions told in a way that changes only when something happened to them: a session that is down goes

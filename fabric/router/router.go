@@ -115,6 +115,7 @@ func New(log *slog.Logger, state string, bfd, helper func() *exec.Cmd) (*Worker,
 const (
 	reloadAfter = 20 * time.Millisecond // a sign that one of our routes was removed
 	retryAfter  = time.Second           // routes that could not be made
+	sayBound    = 50 * time.Millisecond // that peers are being told of a new value, which is then part of the answer to it
 	tellEvery   = 5 * time.Second       // results of checks, which may change with each of them
 	reloadEvery = 30 * time.Second      // without a sign: IPv4 routes vanish with the carrier of their interface without a word
 )
@@ -237,24 +238,29 @@ func (w *Worker) do(ctx context.Context, f func()) error {
 	}
 }
 
-// Set makes r what the worker does. It returns when kernel routes are as they can be, BGP is on its way, and r is on disk; that it can't be
-// written there is told by State.
+// Set makes r what the worker does. It returns when kernel routes are as they can be, peers have been told or are soon to be, and r is on disk;
+// that it can't be written there is told by State.
 func (w *Worker) Set(ctx context.Context, r fabric.Routing) error {
 	if err := validate(r); err != nil {
 		return err
 	}
 	w.setting.Lock()
 	defer w.setting.Unlock()
+	var version uint64
 	err := w.do(ctx, func() {
 		w.fromDisk = false
 		w.take(r)
 		w.step(time.Now())
+		version = w.version
 	})
 	if err != nil {
 		return err
 	}
 	// After it is in force: no route has to wait for a disk. If the worker dies in between, it goes on with the value before until it is told again.
 	kept := w.disk.keep(r)
+	bound, cancel := context.WithTimeout(ctx, sayBound)
+	w.speaker.Await(bound, version)
+	cancel()
 	return w.do(ctx, func() {
 		if (kept == nil) != (w.keepErr == nil) {
 			w.bump()
