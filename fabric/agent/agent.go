@@ -293,6 +293,10 @@ func (a *Agent) gather() bool {
 	return true
 }
 
+// gatherFor is how long words are held back for those that are about to follow: a change wakes all modules, and each commit has the next
+// change wait.
+const gatherFor = 10 * time.Millisecond
+
 // publish stores what the modules said, and removes the objects that they let go of. A failure is tried again: the newest word counts.
 func (a *Agent) publish(ctx context.Context) {
 	var again backoff
@@ -307,6 +311,15 @@ func (a *Agent) publish(ctx context.Context) {
 			waited = true
 		}
 		retry = nil
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(gatherFor):
+		}
+		select {
+		case <-a.report: // heard by now
+		default:
+		}
 		a.mu.Lock()
 		own, complete := a.own, a.complete
 		var released []fabric.Key

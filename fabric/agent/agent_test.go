@@ -102,6 +102,8 @@ func TestWakePeriodAndAgain(t *testing.T) {
 		store, m := fabrictest.NewMemory(), newFake("m")
 		apply(t, store, profile("p"))
 		start(t, Options{Store: store, Modules: []fabric.Module{m}, Period: time.Minute})
+		time.Sleep(gatherFor)
+		synctest.Wait()
 		begun := m.calls() // what it reported first is a change of the store, which wakes it once more
 		m.wake <- struct{}{}
 		synctest.Wait()
@@ -194,6 +196,7 @@ func TestReportsWaitForAllModulesAndKeepTheirTime(t *testing.T) {
 			t.Fatalf("stored before all modules have spoken: %+v", c)
 		}
 		close(hold)
+		time.Sleep(gatherFor)
 		synctest.Wait()
 		first, _ := store.Reports().Get(key, "n1", fabric.ConditionReady)
 		if first.Message != "first" || first.Since.IsZero() {
@@ -202,6 +205,7 @@ func TestReportsWaitForAllModulesAndKeepTheirTime(t *testing.T) {
 		time.Sleep(time.Hour)
 		a.will(condition(true, "second"))
 		a.wake <- struct{}{}
+		time.Sleep(gatherFor)
 		synctest.Wait()
 		if c, _ := store.Reports().Get(key, "n1", fabric.ConditionReady); c.Message != "second" || !c.Since.Equal(first.Since) {
 			t.Fatalf("a new message moved the time: %+v", c)
@@ -240,6 +244,8 @@ func TestReleasedObjectsAreRemovedOnlyWhenMarked(t *testing.T) {
 			return fabric.Report{Released: []fabric.Key{{Kind: fabric.KindInstance, Name: "gone"}, {Kind: fabric.KindInstance, Name: "kept"}, {Kind: fabric.KindInstance, Name: "never"}}}, nil
 		})
 		start(t, Options{Store: store, Modules: []fabric.Module{m}})
+		time.Sleep(gatherFor)
+		synctest.Wait()
 		if _, ok := store.Snapshot().Instance("gone"); ok {
 			t.Error("the marked instance is still there")
 		}
