@@ -29,13 +29,13 @@ type client struct {
 }
 
 // startClient returns when all URLs have answered.
-func (w *world) startClient(t *testing.T, urls ...string) *client {
+func (w *world) startClient(t testing.TB, urls ...string) *client {
 	t.Helper()
 	return w.startClientAt(t, "client", urls...)
 }
 
 // startClientAt is startClient in another node.
-func (w *world) startClientAt(t *testing.T, node string, urls ...string) *client {
+func (w *world) startClientAt(t testing.TB, node string, urls ...string) *client {
 	t.Helper()
 	c := &client{}
 	_, c.stop = w.inside(t, node, c.read, append([]string{probeWord}, urls...)...)
@@ -72,7 +72,7 @@ func (c *client) all() []probe.Sample {
 }
 
 // since waits until the fate of the requests sent up to span after an event is known, and reports on them.
-func (c *client) since(t *testing.T, event, span time.Duration) probe.Report {
+func (c *client) since(t testing.TB, event, span time.Duration) probe.Report {
 	t.Helper()
 	end := event + span
 	lab.WaitFor(t, span+requestTimeout+5*time.Second, "the fate of requests", func() error {

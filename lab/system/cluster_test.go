@@ -33,10 +33,10 @@ type world struct {
 }
 
 // newWorld starts the lab and forms the cluster. Both end with the test.
-func newWorld(t *testing.T) *world { return worldOf(t, topology) }
+func newWorld(t testing.TB) *world { return worldOf(t, topology) }
 
 // worldOf is newWorld with another topology; its members have the cluster's network at 10.66.0.1 to .3.
-func worldOf(t *testing.T, topology string) *world {
+func worldOf(t testing.TB, topology string) *world {
 	t.Helper()
 	begin := time.Now()
 	w := &world{lab: lab.Run(t, topology, lab.WithBinDir(binDir))}
@@ -52,7 +52,7 @@ func worldOf(t *testing.T, topology string) *world {
 }
 
 // define gives the cluster storage, a network, an image, BGP peers and an anycast service.
-func (w *world) define(t *testing.T) {
+func (w *world) define(t testing.TB) {
 	t.Helper()
 	image := w.image(t, "n1", "/tmp/busybox.tar.gz")
 	w.script(t, "n1", `
@@ -71,7 +71,7 @@ func (w *world) define(t *testing.T) {
 }
 
 // serve launches a copy of the service on each member and waits for the routes.
-func (w *world) serve(t *testing.T) {
+func (w *world) serve(t testing.TB) {
 	t.Helper()
 	begin := time.Now()
 	for i, member := range members {
@@ -83,7 +83,7 @@ func (w *world) serve(t *testing.T) {
 }
 
 // image builds a busybox image in a file of a node and gives the file's name there.
-func (w *world) image(t *testing.T, node, path string) string {
+func (w *world) image(t testing.TB, node, path string) string {
 	t.Helper()
 	file, err := w.lab.MustNode(t, node).Path(path)
 	if err != nil {
@@ -113,7 +113,7 @@ type result struct {
 }
 
 // run runs a command in a node and does not mind how it ends.
-func (w *world) run(t *testing.T, node, stdin string, args ...string) result {
+func (w *world) run(t testing.TB, node, stdin string, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -142,13 +142,13 @@ func (w *world) command(ctx context.Context, node, stdin string, args ...string)
 }
 
 // try runs fabricctl, with words split at spaces, and does not mind how it ends.
-func (w *world) try(t *testing.T, node, line string) result {
+func (w *world) try(t testing.TB, node, line string) result {
 	t.Helper()
 	return w.run(t, node, "", append([]string{"fabricctl"}, strings.Fields(line)...)...)
 }
 
 // ctl runs fabricctl, which must succeed, and gives what it printed.
-func (w *world) ctl(t *testing.T, node, line string) string {
+func (w *world) ctl(t testing.TB, node, line string) string {
 	t.Helper()
 	r := w.try(t, node, line)
 	if r.code != 0 {
@@ -158,7 +158,7 @@ func (w *world) ctl(t *testing.T, node, line string) string {
 }
 
 // script runs a fabricctl command for each line.
-func (w *world) script(t *testing.T, node, lines string) {
+func (w *world) script(t testing.TB, node, lines string) {
 	t.Helper()
 	for line := range strings.Lines(lines) {
 		if line = strings.TrimSpace(line); line != "" {
@@ -168,7 +168,7 @@ func (w *world) script(t *testing.T, node, lines string) {
 }
 
 // ctlJSON reads what fabricctl prints with --format json.
-func ctlJSON[T any](t *testing.T, w *world, node, line string) (T, error) {
+func ctlJSON[T any](t testing.TB, w *world, node, line string) (T, error) {
 	t.Helper()
 	var v T
 	r := w.try(t, node, line+" --format json")
@@ -189,7 +189,7 @@ type instance struct {
 	State    struct{ Pid int }
 }
 
-func (w *world) instance(t *testing.T, node, name string) (instance, error) {
+func (w *world) instance(t testing.TB, node, name string) (instance, error) {
 	t.Helper()
 	list, err := ctlJSON[[]instance](t, w, node, "list")
 	if err != nil {
@@ -204,7 +204,7 @@ func (w *world) instance(t *testing.T, node, name string) (instance, error) {
 }
 
 // running waits until a member reports an instance as running, with a process.
-func (w *world) running(t *testing.T, node, name string) instance {
+func (w *world) running(t testing.TB, node, name string) instance {
 	t.Helper()
 	var i instance
 	lab.WaitFor(t, 20*time.Second, name+" to run", func() error {
@@ -221,7 +221,7 @@ func (w *world) running(t *testing.T, node, name string) instance {
 }
 
 // ctlQuery reads the metadata of an answer of the API.
-func ctlQuery[T any](t *testing.T, w *world, node, path string) T {
+func ctlQuery[T any](t testing.TB, w *world, node, path string) T {
 	t.Helper()
 	var v T
 	text := w.ctl(t, node, "query "+path)

@@ -47,6 +47,8 @@ func TestMain(m *testing.M) {
 				}
 				return nil
 			}))
+		case speakerWord:
+			os.Exit(inside(func(ctx context.Context) error { return bareSpeaker(ctx, os.Stdin, os.Stdout, os.Args[2:]) }))
 		case watchWord:
 			os.Exit(inside(func(ctx context.Context) error {
 				prefix, err := netip.ParsePrefix(os.Args[2])

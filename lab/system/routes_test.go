@@ -16,7 +16,7 @@ import (
 )
 
 // nextHops counts the next hops of a prefix in a node's kernel table.
-func (w *world) nextHops(t *testing.T, node, family, prefix string) int {
+func (w *world) nextHops(t testing.TB, node, family, prefix string) int {
 	t.Helper()
 	text := w.lab.MustNode(t, node).MustExec(t, "ip", "-json", family, "route", "show", prefix)
 	var routes []struct {
@@ -37,7 +37,7 @@ func (w *world) nextHops(t *testing.T, node, family, prefix string) int {
 }
 
 // waitNextHops waits until both routers have so many next hops for the service, in both families.
-func (w *world) waitNextHops(t *testing.T, want int, bound time.Duration) {
+func (w *world) waitNextHops(t testing.TB, want int, bound time.Duration) {
 	t.Helper()
 	lab.WaitFor(t, bound, fmt.Sprintf("%d next hops on both routers", want), func() error {
 		for _, router := range []string{"r1", "r2"} {
@@ -59,7 +59,7 @@ type watch struct {
 }
 
 // watchNextHops returns when the first count, which must be want, has been read.
-func (w *world) watchNextHops(t *testing.T, router, prefix string, want int) *watch {
+func (w *world) watchNextHops(t testing.TB, router, prefix string, want int) *watch {
 	t.Helper()
 	x := &watch{changes: make(chan probe.NextHops, 256)}
 	x.cmd, x.stop = w.inside(t, router, func(lines *bufio.Scanner) {
@@ -78,7 +78,7 @@ func (w *world) watchNextHops(t *testing.T, router, prefix string, want int) *wa
 }
 
 // until gives the first change that f accepts.
-func (x *watch) until(t *testing.T, f func(probe.NextHops) bool) probe.NextHops {
+func (x *watch) until(t testing.TB, f func(probe.NextHops) bool) probe.NextHops {
 	t.Helper()
 	bound := time.NewTimer(30 * time.Second)
 	defer bound.Stop()
@@ -99,7 +99,7 @@ func (x *watch) until(t *testing.T, f func(probe.NextHops) bool) probe.NextHops 
 
 // inside starts the test program once more in a node and hands its output to read, in a goroutine. stop ends it and returns when all has been
 // read; the test's end does so too.
-func (w *world) inside(t *testing.T, node string, read func(*bufio.Scanner), args ...string) (*lab.Cmd, func()) {
+func (w *world) inside(t testing.TB, node string, read func(*bufio.Scanner), args ...string) (*lab.Cmd, func()) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -108,7 +108,7 @@ func (w *world) inside(t *testing.T, node string, read func(*bufio.Scanner), arg
 	return w.background(t, node, read, append([]string{self}, args...)...)
 }
 
-func (w *world) background(t *testing.T, node string, read func(*bufio.Scanner), args ...string) (*lab.Cmd, func()) {
+func (w *world) background(t testing.TB, node string, read func(*bufio.Scanner), args ...string) (*lab.Cmd, func()) {
 	t.Helper()
 	cmd := w.lab.MustNode(t, node).Command(t.Context(), args...)
 	cmd.Stderr = os.Stderr
@@ -140,7 +140,7 @@ func (w *world) background(t *testing.T, node string, read func(*bufio.Scanner),
 
 // monitorRoutes follows every change of any route on some routers. The function it gives ends that and returns the changes; routes of the
 // kernel's own (neighbours, multicast, router advertisements) are none.
-func (w *world) monitorRoutes(t *testing.T, routers ...string) func() []string {
+func (w *world) monitorRoutes(t testing.TB, routers ...string) func() []string {
 	t.Helper()
 	var mu sync.Mutex
 	var changes []string
