@@ -99,6 +99,7 @@ func peers(v fabric.View, own uint32) []fabric.RoutingPeer {
 			Interface:       p.Interface,
 			Dynamic:         p.Dynamic,
 			MaxSessions:     maxSessions(p),
+			AddPath:         p.AddPath == fabric.AddPathReceive,
 			ASN:             p.ASN.Of(cmp.Or(p.LocalASN, own)),
 			LocalASN:        p.LocalASN,
 			Keepalive:       p.Keepalive,

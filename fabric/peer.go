@@ -26,6 +26,7 @@ type Peer struct {
 	Password        string       `json:"password,omitempty"` // TCP MD5 (RFC 2385); never shown
 	Passive         bool         `json:"passive,omitempty"`  // wait for it to connect: the member needs core.bgp_address
 	Families        []string     `json:"families,omitempty"` // FamilyIPv4, FamilyIPv6; none is that of Address, of an unnumbered peer both
+	AddPath         string       `json:"add_path,omitempty"` // AddPathReceive: take all the paths that it has for a prefix, not one (RFC 7911)
 	MaxPrefix       MaxPrefix    `json:"max_prefix,omitzero"`
 	Members         []string     `json:"members,omitempty"` // that have a session with it: names, or failure_domain:NAME; none is all
 	Disabled        bool         `json:"disabled,omitempty"`
@@ -46,6 +47,10 @@ type MaxPrefix struct {
 	Action  string `json:"action,omitempty"`  // MaxPrefixCease (the default) or MaxPrefixWarn
 	Restart int    `json:"restart,omitempty"` // seconds after which a session that was ended is tried again, 1-86400; 0: not before the peer is changed
 }
+
+// AddPathReceive is the one direction of RFC 7911 in which there can be more paths than one: what a member announces is its own, one path for each
+// prefix, and what comes from peers goes to no other peer.
+const AddPathReceive = "receive"
 
 // What is done with a peer that announces more than it may.
 const (
@@ -92,6 +97,9 @@ func (p *Peer) Validate() error {
 		return Invalidf("bad-value", "BGP peer %q: max_prefix.action=%q is neither cease nor warn", p.Name, m.Action)
 	} else if m.Limit == 0 && m != (MaxPrefix{}) || m.Action == MaxPrefixWarn && m.Restart != 0 {
 		return Invalidf("bad-value", "BGP peer %q: max_prefix needs a limit, and a restart delay only where the session ends", p.Name)
+	}
+	if p.AddPath != "" && p.AddPath != AddPathReceive {
+		return Invalidf("bad-value", "BGP peer %q: add_path=%q: only %q is there, because members announce one path for each prefix", p.Name, p.AddPath, AddPathReceive)
 	}
 	for i, f := range p.Families {
 		if f != FamilyIPv4 && f != FamilyIPv6 || slices.Contains(p.Families[:i], f) {

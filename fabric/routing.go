@@ -59,6 +59,7 @@ type RoutingPeer struct {
 	Passive         bool         `json:"passive,omitempty"`
 	IPv4            bool         `json:"ipv4,omitempty"` // families that the session carries; without both, that of Address, of an unnumbered neighbour both
 	IPv6            bool         `json:"ipv6,omitempty"`
+	AddPath         bool         `json:"add_path,omitempty"` // take all its paths for a prefix (RFC 7911)
 	MaxPrefix       MaxPrefix    `json:"max_prefix,omitzero"`
 	GTSM            bool         `json:"gtsm,omitempty"`
 	BFD             PeerBFD      `json:"bfd,omitzero"` // with defaults filled in

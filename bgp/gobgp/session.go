@@ -397,6 +397,9 @@ func apiPeer(p fabric.RoutingPeer, restarting, plain bool) *api.Peer {
 			Config:            &api.AfiSafiConfig{Family: f, Enabled: true},
 			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: true}},
 		}
+		if p.AddPath {
+			af.AddPaths = &api.AddPaths{Config: &api.AddPathsConfig{Receive: true}}
+		}
 		if p.MaxPrefix.Limit > 0 && p.MaxPrefix.Action != fabric.MaxPrefixWarn {
 			af.PrefixLimits = &api.PrefixLimit{Family: f, MaxPrefixes: uint32(p.MaxPrefix.Limit)}
 		}

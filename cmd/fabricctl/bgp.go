@@ -52,6 +52,7 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 	flags.IntVar(&f.put.Keepalive, "keepalive", 0, "`SECONDS` between signs of life (default a third of the hold time)")
 	flags.BoolVar(&f.put.Passive, "passive", false, "wait for it to connect (the member needs core.bgp_address)")
 	flags.StringSliceVar(&f.put.Families, "families", nil, "`FAMILIES` that the session carries: ipv4, ipv6 or both (default that of the address)")
+	flags.StringVar(&f.put.AddPath, "add-path", "", "`DIRECTION` in which prefixes may have more paths than one (RFC 7911): receive")
 	flags.IntVar(&f.put.MaxPrefix.Limit, "max-prefix", 0, "`NUMBER` of prefixes of one family that it may announce (default no limit)")
 	flags.StringVar(&f.put.MaxPrefix.Action, "max-prefix-action", "", "`ACTION` when it announces more: cease or warn (default cease)")
 	flags.IntVar(&f.put.MaxPrefix.Restart, "max-prefix-restart", 0, "`SECONDS` after which a session that was ended is tried again (default not before the peer is changed)")
@@ -88,6 +89,7 @@ func (f *peerFlags) onto(cmd *cobra.Command, put *api.BGPPeerPut) {
 		"keepalive":          func() { put.Keepalive = f.put.Keepalive },
 		"passive":            func() { put.Passive = f.put.Passive },
 		"families":           func() { put.Families = f.put.Families },
+		"add-path":           func() { put.AddPath = f.put.AddPath },
 		"max-prefix":         func() { put.MaxPrefix.Limit = f.put.MaxPrefix.Limit },
 		"max-prefix-action":  func() { put.MaxPrefix.Action = f.put.MaxPrefix.Action },
 		"max-prefix-restart": func() { put.MaxPrefix.Restart = f.put.MaxPrefix.Restart },

@@ -267,7 +267,7 @@ func TestTranscript(t *testing.T) {
 		{"bgp bfd-profile create fast --interval 50 --strict --description racks", "BFD profile fast created\n"},
 		{"bgp peer set tor1 --bfd-profile fast --bfd-multiplier 5", ""},
 		{"bgp bfd-profile list -f csv", "fast,50 ms,3,NO,YES,tor1,racks\n"},
-		{"bgp peer set tor1 --bfd-profile= --bfd-multiplier 0", ""},
+		{"bgp peer set tor1 --bfd-profile= --bfd-multiplier 0 --add-path receive", ""},
 		{"bgp bfd-profile delete fast", "BFD profile fast deleted\n"},
 		{"bgp peer add rack1 --interface eth7 external --export own", "BGP peer rack1 added\n"},
 		{"bgp summary -f csv", "n1,rack1,eth7,0,idle,,,0,0,0,the member has not said anything of this session\nn1,tor1,192.0.2.254,65010,idle,,,0,0,0,the member has not said anything of this session\n"},

@@ -114,6 +114,7 @@ var badInput = []struct {
 	{"peer by everything", "POST", "/1.0/bgp/peers", `{"name":"p","dynamic":"0.0.0.0/0","asn":64512}`, nil, 400, "bad-address", "0.0.0.0/0"},
 	{"peer by prefix, too many", "POST", "/1.0/bgp/peers", `{"name":"p","dynamic":"192.0.2.0/24","asn":64512,"max_sessions":5000}`, nil, 400, "bad-value", "1-1000"},
 	{"peer by address with many sessions", "POST", "/1.0/bgp/peers", `{"name":"p","address":"192.0.2.1","asn":64512,"max_sessions":5}`, nil, 400, "bad-value", "max_sessions"},
+	{"peer that is to be sent more paths", "POST", "/1.0/bgp/peers", `{"name":"p","address":"192.0.2.1","asn":64512,"add_path":"send"}`, nil, 400, "bad-value", "one path"},
 	{"peer on no interface", "POST", "/1.0/bgp/peers", `{"name":"p","interface":"eth 1","asn":64512}`, nil, 400, "bad-name", `"eth 1"`},
 	{"peer at two places", "POST", "/1.0/bgp/peers", `{"name":"p","address":"192.0.2.1","interface":"eth1","asn":64512}`, nil, 400, "bad-address", "eth1"},
 	{"peer at a link-local address", "POST", "/1.0/bgp/peers", `{"name":"p","address":"fe80::1","asn":64512}`, nil, 400, "link-local-peer", "interface"},

@@ -27,6 +27,7 @@ type BGPPeerPut struct {
 	Password        *string        `json:"password,omitempty"` // never shown; leaving it out of a change keeps it, "" removes it
 	Passive         bool           `json:"passive"`            // wait for it to connect
 	Families        []string       `json:"families"`           // "ipv4", "ipv6"; none is that of the address, on an interface both
+	AddPath         string         `json:"add_path"`           // "receive": take all its paths for a prefix (RFC 7911)
 	MaxPrefix       PeerMaxPrefix  `json:"max_prefix"`
 	Members         []string       `json:"members"` // names, or failure_domain:NAME; none is all
 	Disabled        bool           `json:"disabled"`
@@ -126,13 +127,14 @@ func peerPut(p *fabric.Peer) BGPPeerPut {
 	return BGPPeerPut{
 		Description: p.Description, Address: p.Address, Interface: p.Interface, Dynamic: p.Dynamic, MaxSessions: p.MaxSessions, ASN: p.ASN, HoldTime: p.HoldTime, GracefulRestart: p.GracefulRestart,
 		MultihopTTL: p.MultihopTTL, GTSM: p.GTSM, BFD: p.BFD, Members: append([]string{}, p.Members...), Disabled: p.Disabled,
-		LocalASN: p.LocalASN, Keepalive: p.Keepalive, Passive: p.Passive, Families: append([]string{}, p.Families...), MaxPrefix: PeerMaxPrefix(p.MaxPrefix),
+		LocalASN: p.LocalASN, Keepalive: p.Keepalive, Passive: p.Passive, Families: append([]string{}, p.Families...), MaxPrefix: PeerMaxPrefix(p.MaxPrefix), AddPath: p.AddPath,
 		Import: p.Import, Export: p.Export,
 	}
 }
 
 func (put BGPPeerPut) apply(p *fabric.Peer) {
 	p.Description, p.Address, p.Interface, p.ASN = put.Description, put.Address, put.Interface, put.ASN
+	p.AddPath = put.AddPath
 	p.Dynamic, p.MaxSessions = put.Dynamic, put.MaxSessions
 	p.HoldTime, p.GracefulRestart, p.MultihopTTL = put.HoldTime, put.GracefulRestart, put.MultihopTTL
 	p.GTSM, p.BFD = put.GTSM, put.BFD
