@@ -28,8 +28,10 @@ var MemberKeys = KeyTable{
 	{"bgp.asn", ASN, "", ScopeMember, "AS number of this member, in place of the cluster's core.bgp_asn"},
 	{"core.bgp_routerid", Addr4, "", ScopeMember, "BGP identifier; by default the member's IPv4 address, or one made from its name"},
 	{"core.bgp_address", Or(String, "none"), "none", ScopeMember, "Address (and optional port) on which to accept BGP sessions; none only dials"},
-	{"bgp.drained", Bool, "false", ScopeMember, "Have peers prefer other members (GRACEFUL_SHUTDOWN, RFC 8326), then announce nothing, and hand over gateways; fabricctl bgp drain sets it"},
-	{"bgp.drain_grace", Integer(0, 3600), "2", ScopeMember, "Seconds between that peers have been told of the graceful shutdown and the withdraw"},
+	{"bgp.drained", Bool, "false", ScopeMember, "Have peers prefer other members (bgp.drain_mode), then announce nothing, and hand over gateways; fabricctl bgp drain sets it"},
+	{"bgp.drain_grace", Integer(0, 3600), "2", ScopeMember, "Seconds between that peers have been told of the graceful shutdown and the withdraw, at least"},
+	{"bgp.drain_timeout", Integer(0, 3600), "20", ScopeMember, "Seconds after which everything is withdrawn although packets still arrive for what runs here"},
+	{"bgp.drain_mode", OneOf(string(DrainGshut), string(DrainPrepend)), string(DrainGshut), ScopeMember, "How peers are told that the member shuts down: by the community GRACEFUL_SHUTDOWN, or by a longer path (prepend) where they don't know it"},
 	{"scheduler.instance", OneOf("all", "manual"), "all", ScopeMember, "Whether instances are placed here without being told to (manual: only with a target)"},
 	{"user.*", Text, "", ScopeMember, "Free for your own use"},
 }
@@ -39,8 +41,13 @@ func (m *Member) Drain() *MemberDrain {
 	if !ParseBool(MemberKeys.Get(m.Config, "bgp.drained")) {
 		return nil
 	}
-	seconds, _ := strconv.Atoi(MemberKeys.Get(m.Config, "bgp.drain_grace"))
-	return &MemberDrain{Grace: 1000 * seconds}
+	milliseconds := func(key string) int {
+		seconds, _ := strconv.Atoi(MemberKeys.Get(m.Config, key)) // validated with the member
+		return 1000 * seconds
+	}
+	return &MemberDrain{
+		Grace: milliseconds("bgp.drain_grace"), Timeout: milliseconds("bgp.drain_timeout"), Mode: DrainMode(MemberKeys.Get(m.Config, "bgp.drain_mode")),
+	}
 }
 
 // Drained tells whether a member is to be led around: it announces nothing by BGP, and gateways are with it only while nobody else is there.

@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 	"time"
@@ -20,10 +21,30 @@ type Routing struct {
 	Gateways []RoutingGateway `json:"gateways,omitempty"`
 }
 
+// InternalPeers are the names of the peers that are known to have the AS number that this member is to them.
+func (r Routing) InternalPeers() map[string]bool {
+	internal := map[string]bool{}
+	for _, p := range r.Peers {
+		internal[p.Name] = r.Speaker != nil && p.ASN == cmp.Or(p.LocalASN, r.Speaker.ASN)
+	}
+	return internal
+}
+
 // MemberDrain is how a member leaves its peers.
 type MemberDrain struct {
-	Grace int `json:"grace"` // milliseconds between that peers have been told of the graceful shutdown (RFC 8326) and the withdraw
+	Grace   int       `json:"grace"`             // milliseconds between that peers have been told and the withdraw, at least
+	Timeout int       `json:"timeout,omitempty"` // milliseconds after which everything is withdrawn although packets still arrive; Grace where that is longer
+	Mode    DrainMode `json:"mode,omitempty"`
 }
+
+// DrainMode is how peers are told that a member shuts down.
+type DrainMode string
+
+// The modes.
+const (
+	DrainGshut   DrainMode = "gshut"   // by the community GRACEFUL_SHUTDOWN (RFC 8326); what an empty one means, too
+	DrainPrepend DrainMode = "prepend" // by a longer path, for peers that know nothing of that community
+)
 
 // DrainPhase is how far a member has left its peers.
 type DrainPhase string
@@ -31,7 +52,7 @@ type DrainPhase string
 // The phases, in their order.
 const (
 	DrainServing  DrainPhase = "serving"
-	DrainShutting DrainPhase = "shutting" // everything is announced with the community GRACEFUL_SHUTDOWN
+	DrainShutting DrainPhase = "shutting" // everything is announced as a way that is about to go
 	DrainDrained  DrainPhase = "drained"  // nothing is announced
 )
 

@@ -17,16 +17,54 @@ import (
 // (TCP_USER_TIMEOUT in tcp(7)), and ask for a sign of life when there is nothing to acknowledge. GoBGP gives nobody its sockets, so they are looked
 // for among the files of the process.
 func setUserTimeout(peer netip.Addr, hold time.Duration, log *slog.Logger) {
-	files, err := os.ReadDir("/proc/self/fd")
+	err := eachSocket(func(fd int) {
+		if !connectedTo(fd, peer) {
+			return
+		}
+		probe := max(1, int(hold.Seconds())/3)
+		for _, o := range []struct{ level, name, value int }{
+			{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(hold.Milliseconds()) * 9 / 10},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, probe},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, probe},
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		} {
+			if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+				log.Warn("cannot set TCP user timeout", "peer", peer, "error", err)
+			}
+		}
+	})
 	if err != nil {
 		log.Warn("cannot set TCP user timeout", "peer", peer, "error", err)
-		return
 	}
-	for _, f := range files {
-		if target, err := os.Readlink("/proc/self/fd/" + f.Name()); err != nil || !strings.HasPrefix(target, "socket:") {
+}
+
+// Acknowledged tells whether the kernels of all peers with a session have acknowledged what they were sent (SIOCOUTQ in tcp(7)). What is still on
+// its way to the kernel of this host is not known here.
+func (s *Speaker) Acknowledged() (bool, error) {
+	waits := false
+	peers := s.State().Peers
+	err := eachSocket(func(fd int) {
+		for _, p := range peers {
+			if p.Established() && connectedTo(fd, p.Address) {
+				n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+				waits = waits || err == nil && n > 0
+			}
+		}
+	})
+	return !waits, err
+}
+
+// eachSocket has f look at the sockets of the process.
+func eachSocket(f func(fd int)) error {
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if target, err := os.Readlink("/proc/self/fd/" + file.Name()); err != nil || !strings.HasPrefix(target, "socket:") {
 			continue
 		}
-		n, err := strconv.Atoi(f.Name())
+		n, err := strconv.Atoi(file.Name())
 		if err != nil {
 			continue
 		}
@@ -35,21 +73,10 @@ func setUserTimeout(peer netip.Addr, hold time.Duration, log *slog.Logger) {
 		if err != nil {
 			continue
 		}
-		if connectedTo(fd, peer) {
-			probe := max(1, int(hold.Seconds())/3)
-			for _, o := range []struct{ level, name, value int }{
-				{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(hold.Milliseconds()) * 9 / 10},
-				{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, probe},
-				{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, probe},
-				{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			} {
-				if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
-					log.Warn("cannot set TCP user timeout", "peer", peer, "error", err)
-				}
-			}
-		}
+		f(fd)
 		unix.Close(fd)
 	}
+	return nil
 }
 
 // connectedTo tells whether a file is a TCP socket that has a BGP session with a peer.

@@ -20,8 +20,9 @@ func (a *app) bgpDrain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "drain MEMBER", Short: "Lead traffic away from a member, before work on it",
 		Long: `Lead traffic away from a member, before work on it. Its peers are told of everything once more with the community GRACEFUL_SHUTDOWN (65535:0,
-RFC 8326), so that they prefer other members; after bgp.drain_grace seconds everything is withdrawn. The member goes on forwarding what still
-arrives, and its instances run on. Gateways that are with it are handed over without loss, and come back to it only where no other member can be
+RFC 8326), or with a longer path (bgp.drain_mode=prepend), so that they prefer other members. Everything is withdrawn when all peers have
+acknowledged that, bgp.drain_grace seconds have passed, and no packets arrive any more for what runs here, or after bgp.drain_timeout seconds. The
+member goes on forwarding what still arrives, and its instances run on. Gateways that are with it are handed over without loss, and come back to it only where no other member can be
 Active. It stays drained, also over a restart, until "fabricctl bgp undrain".
 
 The command waits until no peer has a route through the member and no gateway is with it that another can have, or until --timeout; the drain goes on all the same.`,

@@ -391,7 +391,9 @@ func (w *Worker) step(now time.Time) time.Time {
 	if w.pardoned(now) || w.answer(now) {
 		w.dirty = true
 	}
-	w.dirty = w.leave.Expire(now) || w.dirty
+	if w.leave.Expire(now) {
+		w.dirty = true
+	}
 	for _, t := range w.trackers {
 		w.dirty = w.dirty || !t.due.IsZero() && !now.Before(t.due)
 	}
@@ -411,9 +413,17 @@ func (w *Worker) step(now time.Time) time.Time {
 		w.bump()
 	}
 	if w.leave.Waits() {
-		if w.speaker.State().Version >= w.shutting {
-			w.leave.Told(now)
-		} else if at := now.Add(tellPoll); at.Before(next) {
+		w.leave.Asked(w.speaker.State().Version >= w.shutting && w.acknowledged(), now)
+		if at := now.Add(tellPoll); at.Before(next) {
+			next = at
+		}
+	}
+	if at, ok := w.leave.Count(); ok {
+		if !now.Before(at) {
+			w.leave.Counted(w.arrived(), now)
+			at = now.Add(sampleEvery)
+		}
+		if at.Before(next) {
 			next = at
 		}
 	}
@@ -493,10 +503,11 @@ func (w *Worker) settle(now time.Time) {
 	changed = changed || !maps.EqualFunc(failed, w.failed, func(a, b error) bool { return a.Error() == b.Error() })
 	w.failed = failed
 	w.expanded = expand(w.routing, w.callers)
+	internal := w.expanded.InternalPeers()
 	paths := make([]gobgp.Path, 0, len(w.expanded.Announcements))
 	for _, a := range w.expanded.Announcements {
 		if w.leave.phase != fabric.DrainDrained && w.failed[a.Prefix] == nil && answered(a, w.trackers) {
-			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers, Attributes: w.leave.attributes(a.Peers, weighed(a, w.trackers))})
+			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers, Attributes: w.leave.attributes(a.Peers, internal, weighed(a, w.trackers))})
 		}
 	}
 	w.found = w.neighbours.State()
