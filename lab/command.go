@@ -50,6 +50,9 @@ func (n *Node) environment() []string {
 	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
 		env["GOCOVERDIR"] = dir
 	}
+	if n.spec.Role == RoleExaBGP {
+		maps.Copy(env, exabgpEnv)
+	}
 	maps.Copy(env, n.spec.Env)
 	list := make([]string, 0, len(env))
 	for _, key := range slices.Sorted(maps.Keys(env)) {

@@ -14,6 +14,7 @@ var roleStyles = map[Role]style{
 	RoleFRR:        {"#ffe8c7", "#c77700"},
 	RoleFabric:     {"#d6e9ff", "#1f6fbf"},
 	RoleBIRD:       {"#fff3b8", "#a68a00"},
+	RoleExaBGP:     {"#f0dcf7", "#8a3fa0"},
 	RoleKeepalived: {"#ffdcd6", "#c0452b"},
 	RoleClient:     {"#e2f5dc", "#3f8f2e"},
 	RoleSwitch:     {"#e9ecef", "#6b7680"},

@@ -14,6 +14,7 @@ const (
 	RoleFRR        Role = "frr"        // zebra, bgpd, staticd, or what /etc/frr/daemons enables; forwards
 	RoleFabric     Role = "fabric"     // fabric-node; forwards
 	RoleBIRD       Role = "bird"       // bird with /etc/bird/bird.conf; forwards
+	RoleExaBGP     Role = "exabgp"     // exabgp with /etc/exabgp/exabgp.conf; forwards nothing
 	RoleKeepalived Role = "keepalived" // keepalived with /etc/keepalived/keepalived.conf; forwards
 	RoleClient     Role = "client"     // no daemon; transmit checksum offload off
 	RoleSwitch     Role = "switch"     // a Linux bridge over all its interfaces
@@ -22,7 +23,7 @@ const (
 
 const roleLabel = "lab.role"
 
-var roles = []Role{RoleFRR, RoleFabric, RoleBIRD, RoleKeepalived, RoleClient, RoleSwitch, RoleLinux}
+var roles = []Role{RoleFRR, RoleFabric, RoleBIRD, RoleExaBGP, RoleKeepalived, RoleClient, RoleSwitch, RoleLinux}
 
 // forwards reports whether nodes of this role route packets.
 func (r Role) forwards() bool {

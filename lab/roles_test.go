@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -14,6 +15,13 @@ func TestRolesAndKeysOfTheFile(t *testing.T) {
 	if out := l.MustNode(t, "bird").MustExec(t, "birdc", "show", "status"); !strings.Contains(out, "Router ID is 192.0.2.1") {
 		t.Errorf("birdc shows\n%s", out)
 	}
+	WaitFor(t, 20*time.Second, "exabgp's route", func() error {
+		out, err := l.MustNode(t, "bird").Exec(bounded(t), "birdc", "show", "route", "all", "198.51.100.0/24")
+		if err == nil && !strings.Contains(out, "BGP.community: (64512,1)") {
+			err = errors.New(out)
+		}
+		return err
+	})
 	web := l.MustNode(t, "web")
 	WaitFor(t, 10*time.Second, "keepalived's address", ping(web, "192.0.2.100"))
 	if out := web.MustExec(t, "sh", "-c", "echo $GREETING"); out != "hello from web\n" {

@@ -43,6 +43,8 @@ func services(node NodeSpec) ([]service, error) {
 			argv:  []string{"bird", "-f", "-c", "/etc/bird/bird.conf", "-s", "/run/bird/bird.ctl"},
 			ready: "/run/bird/bird.ctl",
 		}}, nil
+	case RoleExaBGP:
+		return []service{{name: "exabgp", argv: []string{"exabgp", "/etc/exabgp/exabgp.conf"}}}, nil
 	case RoleKeepalived:
 		return []service{{
 			name: "keepalived",
@@ -50,6 +52,11 @@ func services(node NodeSpec) ([]service, error) {
 		}}, nil
 	}
 	return nil, nil
+}
+
+// exabgpEnv has exabgp stay root, log to its output, and make no named pipes for its command line.
+var exabgpEnv = map[string]string{
+	"exabgp_daemon_user": "root", "exabgp_daemon_drop": "false", "exabgp_daemon_daemonize": "false", "exabgp_log_destination": "stdout", "exabgp_api_cli": "false",
 }
 
 const frrLib = "/usr/lib/frr"
