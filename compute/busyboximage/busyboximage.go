@@ -20,7 +20,7 @@ type Options struct {
 	Architecture string    // as images name it, default x86_64
 	MadeAt       time.Time // default: the beginning of time counting, so that builds are repeatable
 	HTTP         bool      // serve the instance's host name on port 80, on all addresses
-	Echo         bool      // echo UDP and TCP on port 7
+	Program      string    // file of a statically linked program that runs from the start
 	Boot         string    // more lines for the boot script
 }
 
@@ -87,9 +87,12 @@ func (b *builder) rootfs(program []byte, applets []string, o Options) {
 	b.file("rootfs/etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n")
 	b.file("rootfs/etc/inittab", 0o644, inittab)
 	b.file("rootfs/etc/init.d/rcS", 0o755, bootScript(o))
-	if o.Echo {
-		b.file("rootfs/etc/inetd.conf", 0o644, "echo stream tcp6 nowait root internal\necho dgram udp6 wait root internal\n")
-		b.file("rootfs/etc/services", 0o644, "echo 7/tcp\necho 7/udp\n")
+	if o.Program != "" {
+		program, err := os.ReadFile(o.Program)
+		if b.err == nil {
+			b.err = err
+		}
+		b.file("rootfs/bin/program", 0o755, string(program))
 	}
 }
 
@@ -100,8 +103,8 @@ func bootScript(o Options) string {
 	if o.HTTP {
 		s.WriteString("hostname > /var/www/index.html\nhttpd -p '[::]:80' -h /var/www\n")
 	}
-	if o.Echo {
-		s.WriteString("inetd\n")
+	if o.Program != "" {
+		s.WriteString("program &\n")
 	}
 	s.WriteString(o.Boot)
 	s.WriteString("\necho booted > /run/booted\n")

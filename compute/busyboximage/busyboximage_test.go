@@ -17,7 +17,7 @@ func TestBuild(t *testing.T) {
 	}
 	var first, second bytes.Buffer
 	for _, w := range []io.Writer{&first, &second} {
-		if err := Build(w, Options{HTTP: true, Boot: "echo more"}); err != nil {
+		if err := Build(w, Options{HTTP: true, Program: "/bin/busybox", Boot: "echo more"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -46,7 +46,7 @@ func TestBuild(t *testing.T) {
 	if files["rootfs/bin/sh"] != "busybox" || !strings.Contains(files["metadata.yaml"], "architecture: x86_64") {
 		t.Errorf("sh is %q, metadata is %q", files["rootfs/bin/sh"], files["metadata.yaml"])
 	}
-	if boot := files["rootfs/etc/init.d/rcS"]; !strings.Contains(boot, "httpd") || !strings.Contains(boot, "echo more\n") || strings.Contains(boot, "inetd") {
+	if boot := files["rootfs/etc/init.d/rcS"]; !strings.Contains(boot, "httpd") || !strings.Contains(boot, "echo more\n") || !strings.Contains(boot, "program &") || len(files["rootfs/bin/program"]) == 0 {
 		t.Errorf("boot script is %q", boot)
 	}
 }

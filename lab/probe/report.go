@@ -10,6 +10,8 @@ import (
 type Report struct {
 	Sent int
 	Lost int
+	// Moved are those of Sent that were answered only by a second connection, see Sample.
+	Moved int
 	// Outage is how long requests were being lost after the event: from it to the sending of the last lost request. Requests may have been
 	// answered in between, where several routers or members share the load.
 	Outage time.Duration
@@ -27,6 +29,9 @@ func Since(samples []Sample, event, end time.Duration) Report {
 			continue
 		}
 		r.Sent++
+		if s.Moved {
+			r.Moved++
+		}
 		if s.Error == "" {
 			from[s.From] = true
 			continue

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ func TestBFD(t *testing.T) {
 	}{
 		{"worker killed", workerKilledBFD},
 		{"busy processors", busyProcessorsBFD},
+		{"starved processor", starvedBFD},
 		{"link cut", linkCutBFD},
 		{"member without power", memberWithoutPowerBFD},
 	} {
@@ -138,6 +140,39 @@ func busyProcessorsBFD(t *testing.T, w *world) {
 	// Busy loops, three for each processor.
 	n2.MustExec(t, "sh", "-c", `for i in $(seq $((3 * $(nproc)))); do timeout 2 sh -c 'while :; do :; done' & done; wait`)
 	if b, a := bfdFlaps(t, before), bfdFlaps(t, w.ctl(t, "n1", "query /1.0/bgp/sessions")); a != b {
+		t.Errorf("BFD sessions of n2 failed %d times before and %d times after", b, a)
+	}
+	for _, line := range changes() {
+		if strings.Contains(line, "Deleted") {
+			t.Errorf("route removed: %s", line)
+		}
+	}
+}
+
+// starvedBFD leaves the programs of a member 5 % of a processor for half a minute: it is slow, and not dead.
+func starvedBFD(t *testing.T, w *world) {
+	w.watched(t)
+	n2 := w.lab.MustNode(t, "n2")
+	list, err := n2.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	starved := slices.DeleteFunc(list, func(p lab.Process) bool { return !strings.HasPrefix(p.Name, "fabric-") })
+	if len(starved) < 3 {
+		t.Fatalf("n2 runs %v", list)
+	}
+	before := w.ctl(t, "n1", "query /1.0/bgp/sessions")
+	changes := w.monitorRoutes(t, "r1", "r2")
+	end, err := n2.Starve(5, starved...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(30 * time.Second) // the fault itself
+	if err := end(); err != nil {
+		t.Fatal(err)
+	}
+	after := w.ctl(t, "n1", "query /1.0/bgp/sessions")
+	if b, a := bfdFlaps(t, before), bfdFlaps(t, after); a != b {
 		t.Errorf("BFD sessions of n2 failed %d times before and %d times after", b, a)
 	}
 	for _, line := range changes() {

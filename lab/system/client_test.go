@@ -20,6 +20,9 @@ const requestTimeout = time.Second
 // serviceURLs are those of the anycast service.
 var serviceURLs = []string{"http://" + service4 + "/", "http://[" + service6 + "]/"}
 
+// servicePackets are for its port of echoes: each packet comes back from whichever copy it is led to, whatever there was before.
+var servicePackets = []string{"udp://" + service4 + ":7", "udp://[" + service6 + "]:7"}
+
 // client asks URLs in turn for as long as it runs, 200 times a second.
 type client struct {
 	stop func()
@@ -101,5 +104,5 @@ func (c *client) lost(event time.Duration) string {
 }
 
 func describe(r probe.Report) string {
-	return fmt.Sprintf("client lost %d of %d requests, the last %d ms after", r.Lost, r.Sent, r.Outage.Milliseconds())
+	return fmt.Sprintf("client lost %d of %d requests, the last %d ms after; %d were moved", r.Lost, r.Sent, r.Outage.Milliseconds(), r.Moved)
 }

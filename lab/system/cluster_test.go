@@ -54,6 +54,17 @@ func worldOf(t testing.TB, topology string) *world {
 // define gives the cluster storage, a network, an image, BGP peers and an anycast service.
 func (w *world) define(t testing.TB) {
 	t.Helper()
+	w.defineWithout(t, `
+		bgp peer add r1-v4 192.0.2.1 65000 --export own --hold-time 3
+		bgp peer add r2-v4 192.0.2.2 65000 --export own --hold-time 3
+		bgp peer add r1-v6 2001:db8:2::1 65000 --export own --hold-time 3
+		bgp peer add r2-v6 2001:db8:2::2 65000 --export own --hold-time 3
+	`)
+}
+
+// defineWithout is define with other peers than those of the anycast topology.
+func (w *world) defineWithout(t testing.TB, peers string) {
+	t.Helper()
 	image := w.image(t, "n1", "/tmp/busybox.tar.gz")
 	w.script(t, "n1", `
 		config set core.bgp_asn=65100
@@ -62,10 +73,7 @@ func (w *world) define(t testing.TB) {
 		profile device add default root disk path=/ pool=local
 		profile device add default eth0 nic network=fabbr0
 		image import `+image+` --alias busybox
-		bgp peer add r1-v4 192.0.2.1 65000 --export own --hold-time 3
-		bgp peer add r2-v4 192.0.2.2 65000 --export own --hold-time 3
-		bgp peer add r1-v6 2001:db8:2::1 65000 --export own --hold-time 3
-		bgp peer add r2-v6 2001:db8:2::2 65000 --export own --hold-time 3
+		`+peers+`
 		anycast create web `+service4+`/32 `+service6+`/128 --check http:80 --interval 500ms
 	`)
 }
@@ -97,7 +105,7 @@ func (w *world) image(t testing.TB, node, path string) string {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := busyboximage.Build(f, busyboximage.Options{HTTP: true, Echo: true}); err != nil {
+	if err := busyboximage.Build(f, busyboximage.Options{HTTP: true, Program: filepath.Join(binDir, "echo")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {

@@ -96,7 +96,7 @@ func build(dir string) error {
 	if err != nil {
 		return err
 	}
-	for program, cgo := range map[string]string{"cmd/fabric-node": "1", "cmd/fabric-router": "0", "cmd/fabricctl": "0", "lab/cmd/demo": "0"} {
+	for program, cgo := range map[string]string{"cmd/fabric-node": "1", "cmd/fabric-router": "0", "cmd/fabricctl": "0", "lab/cmd/demo": "0", "lab/cmd/echo": "0"} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, filepath.Base(program)), "./"+program)
 		cmd.Dir = root
 		cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo, "CGO_LDFLAGS_ALLOW=-Wl,-z,now")

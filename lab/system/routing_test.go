@@ -27,7 +27,9 @@ func TestRouting(t *testing.T) {
 		{"all copies answer", allCopiesAnswer},
 		{"instance killed", instanceKilled},
 		{"daemon killed", daemonKilled},
+		{"service hangs", serviceHangs},
 		{"worker killed", workerKilled},
+		{"worker hangs", workerHangs},
 		{"member without power", memberWithoutPower},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, w) }) {
@@ -190,6 +192,43 @@ func workerKilled(t *testing.T, w *world) {
 		} else {
 			t.Logf("route changed: %s", line)
 		}
+	}
+}
+
+// serviceHangs stops the server in an instance that lives on: only its check can tell.
+func serviceHangs(t *testing.T, w *world) {
+	watches := map[string]*watch{}
+	for _, router := range []string{"r1", "r2"} {
+		watches[router] = w.watchNextHops(t, router, service4+"/32", 3)
+	}
+	at := probe.Now()
+	w.ctl(t, "n2", "exec web2 -- killall -STOP httpd")
+	for router, x := range watches {
+		gone := x.until(t, func(n probe.NextHops) bool { return n.Count < 3 }).At - at
+		t.Logf("%s: next hop gone after %d ms", router, gone.Milliseconds())
+		if gone > 4*time.Second { // two failures, 500 ms apart, each after 500 ms; the rest is for a busy machine
+			t.Errorf("%s had the next hop of a hung service for %s", router, gone)
+		}
+	}
+	w.ctl(t, "n2", "exec web2 -- killall -CONT httpd")
+	w.waitNextHops(t, 3, 15*time.Second)
+}
+
+// workerHangs stops a worker: the supervisor ends it and starts another one, and whoever asks meanwhile is answered.
+func workerHangs(t *testing.T, w *world) {
+	old := w.worker(t, "n2")
+	c := w.startClient(t, slices.Concat(serviceURLs, servicePackets)...)
+	at := probe.Now()
+	w.restartWorker(t, "n2", syscall.SIGSTOP)
+	t.Logf("sessions of a new worker after %d ms", (probe.Now() - at).Milliseconds())
+	if old.Alive() {
+		t.Errorf("worker %d is still there", old.PID)
+	}
+	w.waitNextHops(t, 3, 15*time.Second)
+	if r := c.since(t, at, probe.Now()-at); r.Lost > 0 {
+		t.Errorf("%s%s", describe(r), c.lost(at))
+	} else {
+		t.Log(describe(r))
 	}
 }
 

@@ -454,7 +454,7 @@ func buildImage(file string) error {
 		return err
 	}
 	defer f.Close()
-	if err := busyboximage.Build(f, busyboximage.Options{HTTP: true, Echo: true}); err != nil {
+	if err := busyboximage.Build(f, busyboximage.Options{HTTP: true}); err != nil {
 		return fmt.Errorf("build image %s: %w", file, err)
 	}
 	return f.Close()

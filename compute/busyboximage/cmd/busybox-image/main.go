@@ -13,7 +13,7 @@ func main() {
 	o := busyboximage.Options{}
 	flag.StringVar(&o.Busybox, "busybox", "/bin/busybox", "statically linked busybox")
 	flag.BoolVar(&o.HTTP, "http", true, "serve the instance's host name on port 80")
-	flag.BoolVar(&o.Echo, "echo", false, "echo UDP and TCP on port 7")
+	flag.StringVar(&o.Program, "program", "", "`FILE` of a statically linked program that runs from the start")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: busybox-image [flags] FILE.tar.gz")
 		flag.PrintDefaults()
