@@ -3,6 +3,8 @@ package router
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -196,6 +198,47 @@ func (m *member) quickBFD() {
 		}
 		return ""
 	})
+}
+
+// TestUnnumberedBIRD has the router be BIRD, which is given the member's address and advertises itself.
+func TestUnnumberedBIRD(t *testing.T) {
+	up := bgptest.NewNode(t, "up")
+	up.IP("link add lan type bridge")
+	m := newMember(t, &site{t: t}, up, 1)
+	up.Link("eth1", m.node, "eth9")
+	dir := t.TempDir()
+	config, socket := filepath.Join(dir, "bird.conf"), filepath.Join(dir, "bird.ctl")
+	text := fmt.Sprintf(`
+router id 192.0.2.2;
+protocol device {}
+protocol kernel { ipv4 { export all; }; }
+protocol kernel { ipv6 { export all; }; }
+protocol radv { interface "eth1" { default lifetime 0; max ra interval 10; }; }
+protocol bgp n1 {
+  local as 65002;
+  neighbor %s %% 'eth1' external;
+  ipv4 { extended next hop on; import all; export none; };
+  ipv6 { import all; export none; };
+}
+`, linkLocal(m.node, "eth9"))
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	up.Start("bird", "-f", "-c", config, "-s", socket)
+	m.value.Peers = []fabric.RoutingPeer{{Name: "tor", Interface: "eth9", ASN: 65002, HoldTime: 3, GracefulRestart: 30}}
+	for i := range m.value.Announcements {
+		m.value.Announcements[i].Peers = []string{"tor"}
+	}
+	m.start()
+	m.set()
+	for flag, prefix := range map[string]string{"-4": anycast4, "-6": anycast6} {
+		bgptest.Eventually(t, 20*time.Second, func() string {
+			if out := up.IP("%s route show %s", flag, prefix); !strings.Contains(out, "dev eth1") {
+				return fmt.Sprintf("%s: %q; %+v", prefix, out, m.peer("tor"))
+			}
+			return ""
+		})
+	}
 }
 
 // linkLocal is the link-local address of an interface.
