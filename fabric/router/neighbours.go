@@ -82,6 +82,13 @@ func (l losses) note(sessions []fabric.PeerState, held, before map[string]hold) 
 	}
 }
 
+// keep forgets peers that are not there any more.
+func (l losses) keep(peers []fabric.RoutingPeer) {
+	maps.DeleteFunc(l, func(name string, _ int) bool {
+		return !slices.ContainsFunc(peers, func(p fabric.RoutingPeer) bool { return p.Name == fabric.PeerOfSession(name) })
+	})
+}
+
 // there are the peers whose neighbour is known.
 func there(peers []fabric.RoutingPeer, missing map[string]hold) []fabric.RoutingPeer {
 	return slices.DeleteFunc(slices.Clone(peers), func(p fabric.RoutingPeer) bool {

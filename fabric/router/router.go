@@ -275,6 +275,7 @@ func (w *Worker) take(r fabric.Routing) {
 	w.routing, w.set, w.taken, w.dirty = r, true, true, true
 	w.gateways.set(r.Gateways)
 	w.neighbours.Set(interfacesOf(r.Peers))
+	w.lost.keep(r.Peers)
 	w.expanded = expand(r, w.callers)
 	w.peers, _ = resolve(w.expanded, w.found)
 	needed := map[fabric.Process]bool{}

@@ -74,7 +74,7 @@ func (m *member) waits(reason, text string) {
 }
 
 func TestUnnumbered(t *testing.T) {
-	m := newUnnumbered(t)
+	m := newUnnumbered(t, "timers connect 1")
 	m.start()
 	m.set()
 	m.reached()
@@ -108,6 +108,22 @@ func TestUnnumbered(t *testing.T) {
 		if now4, now6 := watch.Until(anycast4, true, time.Second), watch.Until(anycast6, true, time.Second); now4 != came4 || now6 != came6 {
 			t.Errorf("routes were not there all the time: since %s and %s, now since %s and %s", came4, came6, now4, now6)
 		}
+	})
+
+	t.Run("the router calls", func(t *testing.T) {
+		began := time.Now()
+		m.value.Speaker.Listen = netip.MustParseAddrPort("[::]:179")
+		m.value.Peers[0].Passive = true
+		m.set()
+		bgptest.Eventually(t, 15*time.Second, func() string {
+			if p := m.peer("tor"); !p.Established() || !p.Since.After(began) {
+				return fmt.Sprintf("%+v", p)
+			}
+			return ""
+		})
+		m.value.Speaker.Listen, m.value.Peers[0].Passive = netip.AddrPort{}, false
+		m.set()
+		m.reached()
 	})
 
 	t.Run("no IPv6 next hops for IPv4", func(t *testing.T) {
@@ -277,6 +293,13 @@ func TestResolve(t *testing.T) {
 	l.note(state, missing, map[string]hold{})
 	l.note(state, missing, missing)
 	if l["c"] != 3 || l["d"] != 0 {
+		t.Errorf("%v", l)
+	}
+	l["c@192.0.2.1"] = 1
+	if l.keep(peers); len(l) != 2 {
+		t.Errorf("%v", l)
+	}
+	if l.keep(peers[:1]); len(l) != 0 {
 		t.Errorf("%v", l)
 	}
 }
