@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ type Module struct {
 	moved bool // the worker's state is not the one that is known
 
 	// Of Reconcile.
+	done     done
 	sent     []byte // value that the worker last took, without its revision
 	worker   fabric.WorkerState
 	state    *fabric.RoutingState
@@ -89,6 +91,9 @@ func (m *Module) signal() {
 func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
+	if m.done.holds(m, v) {
+		return m.done.report, nil
+	}
 	began := time.Now()
 	plan, ready := bgp.Make(v)
 	err := m.act(ctx, v, plan, ready, began)
@@ -115,7 +120,34 @@ func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, e
 			report.Again = again
 		}
 	}
+	m.done = outcomeOf(v, m.state, report, err == nil && ready)
 	return report, err
+}
+
+// done is what came of a view, with nothing left to do. Plans are made of the view alone: the same view, with the same state of the worker, has
+// the same outcome, which costs nothing to give again when there are ten thousand announcements.
+type done struct {
+	view   fabric.View // without what this module itself set; zero: none
+	state  *fabric.RoutingState
+	report fabric.Report
+}
+
+func outcomeOf(v fabric.View, state *fabric.RoutingState, report fabric.Report, complete bool) done {
+	if !complete || state == nil || report.Again > 0 {
+		return done{}
+	}
+	v.Facts.Routing = nil
+	return done{v, state, report}
+}
+
+// holds tells whether a view is the same, and the worker has said nothing since.
+func (d done) holds(m *Module, v fabric.View) bool {
+	m.mu.Lock()
+	moved := m.moved
+	m.mu.Unlock()
+	v.Facts.Routing = nil
+	return d.state != nil && d.state == m.state && !moved && v.Desired == d.view.Desired && v.Reports == d.view.Reports &&
+		slices.Equal(v.Offline, d.view.Offline) && reflect.DeepEqual(v.Facts, d.view.Facts)
 }
 
 // act has the worker do what is planned, and learns its state. What is new is sent first: the answer is the state.
