@@ -1,14 +1,11 @@
 package system
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"netfabric/fabric/api"
-	"netfabric/lab"
 	"netfabric/lab/probe"
 )
 
@@ -112,29 +109,4 @@ func metrics(b *testing.B, name string, took []time.Duration) {
 // quantile is in milliseconds.
 func quantile(sorted []time.Duration, q float64) float64 {
 	return float64(sorted[int(q*float64(len(sorted)-1))].Microseconds()) / 1000
-}
-
-// established waits until a member's sessions with the routers are, watched by BFD where that is wanted.
-func (w *world) established(b *testing.B, count int) {
-	b.Helper()
-	lab.WaitFor(b, 60*time.Second, "sessions", func() error {
-		type session struct {
-			State string
-			BFD   *struct{ State string }
-		}
-		sessions, err := ctlJSON[[]session](b, w, "n1", "bgp summary")
-		if err != nil {
-			return err
-		}
-		up := 0
-		for _, s := range sessions {
-			if s.State == "established" && (s.BFD == nil || s.BFD.State == "up") {
-				up++
-			}
-		}
-		if up != count {
-			return errors.New(fmt.Sprint(up, " of ", count, " are up"))
-		}
-		return nil
-	})
 }
