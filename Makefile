@@ -34,12 +34,17 @@ test: deps build ## run all tests: unit, race, integration in network namespaces
 	go test -race -timeout 20m $$(go list ./... | grep -vxF "$$(go list $(TIMED))")
 	go test -p 1 -timeout 20m $(TIMED)
 
-bench: deps build ## measure, each number beside a peer in the same run
-	go test -run '^$$' -bench . -benchtime 200x -p 1 -timeout 30m ./cluster ./fabric/api
-	go test -run '^$$' -bench AnnounceToKernel -benchtime 1x -timeout 30m ./fabric/router
-	go test -run '^$$' -bench Withdraw -benchtime 20x -timeout 30m ./fabric/router
-	go test -run '^$$' -bench . -benchtime 11x -p 1 -timeout 30m ./bgp/bfd
-	go test -run '^$$' -bench . -benchtime 5x -p 1 -timeout 30m ./vrrp
+# How often a benchmark repeats is part of it: some measure hundreds of changes in one iteration.
+BENCH := go test -run '^$$' -p 1 -timeout 30m
+
+bench: deps build ## measure, each number beside a peer in the same run (docs/benchmarks.md)
+	$(BENCH) -bench . -benchtime 200x ./cluster ./fabric/api
+	$(BENCH) -bench 'AnnounceToKernel|Withdraw' -benchtime 1x ./fabric/router
+	$(BENCH) -bench Scale -benchtime 5x ./fabric/router
+	$(BENCH) -bench 'Change|Idle' -benchtime 1x ./lab/system
+	$(BENCH) -bench Outage -benchtime 5x ./lab/system
+	$(BENCH) -bench . -benchtime 11x ./bgp/bfd
+	$(BENCH) -bench . -benchtime 5x ./vrrp
 
 lint: deps ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }

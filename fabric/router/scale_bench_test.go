@@ -161,10 +161,13 @@ func fill(b *testing.B, n *bgptest.Node, prefixes []netip.Prefix) {
 	n.Run("ip", "-batch", file)
 }
 
-// report tells the median and the worst.
+// report tells the median, the 99th percentile where there is one, and the worst.
 func report(b *testing.B, name string, took []time.Duration) {
 	slices.Sort(took)
 	b.ReportMetric(ms(took, 0.5), name+"-p50-ms")
+	if len(took) >= 100 {
+		b.ReportMetric(ms(took, 0.99), name+"-p99-ms")
+	}
 	b.ReportMetric(ms(took, 1), name+"-worst-ms")
 }
 
