@@ -29,6 +29,8 @@ type Gateway struct {
 	Peers    []netip.Addr    `json:"peers,omitempty"`     // with Unicast: routers that are no members
 	NoAccept bool            `json:"no_accept,omitempty"` // drop what is sent to the addresses themselves, neighbour discovery apart
 	RA       GatewayRA       `json:"ra,omitzero"`
+	Sync     string          `json:"sync,omitempty"`   // gateways of one sync set are Active together on one member
+	Spread   string          `json:"spread,omitempty"` // gateways of one spread set are best on a different member each
 }
 
 // Defaults and bounds of a Gateway.
@@ -145,6 +147,9 @@ func (g *Gateway) Validate() error {
 	if err := g.checkRA(fail); err != nil {
 		return err
 	}
+	if err := g.checkSets(fail); err != nil {
+		return err
+	}
 	for member, p := range g.Priorities {
 		if p < 1 || p > MaxPriority {
 			return fail("bad-priority", "priority %d of member %s must be 1 to %d", p, member, MaxPriority).
@@ -256,13 +261,16 @@ const (
 )
 
 // Ranking is the members with their priorities, the best first: those given, for the others by the order of the gateway's members or by name,
-// and before all the member that it was moved to. Drained members come last.
+// and before all the member that it was moved to. In a spread set each gateway begins with another member. Drained members come last.
 func (g *Gateway) Ranking(s *Snapshot) []Ranked {
 	members := g.Members
 	if len(members) == 0 {
 		for _, m := range s.Members() {
 			members = append(members, m.Name)
 		}
+	}
+	if g.Spread != "" {
+		members = rotated(members, g.turn(s))
 	}
 	preferred, drained := g.Preferred, slices.ContainsFunc(members, s.Drained)
 	if !slices.Contains(members, preferred) || s.Drained(preferred) {
@@ -308,6 +316,7 @@ func (g *Gateway) WorstOutage(priority int) time.Duration {
 func (g *Gateway) Warnings(s *Snapshot) []string {
 	var all []string
 	ranking := g.Ranking(s)
+	all = append(all, g.setWarnings(s)...)
 	if len(ranking) == 1 {
 		all = append(all, fmt.Sprintf("only member %s takes part: when it fails, nobody takes over", ranking[0].Member))
 	}

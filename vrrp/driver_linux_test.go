@@ -2,6 +2,8 @@ package vrrp
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -390,6 +392,58 @@ func TestOwnedAddress(t *testing.T) {
 	r1.waitFor(IPv4, Initialize)
 	r1.set(testGateway(255, 10*time.Millisecond))
 	r1.waitFor(IPv4, Active)
+}
+
+// TestSyncSet: two gateways on two segments are together on one router, whatever happens to one of them.
+func TestSyncSet(t *testing.T) {
+	l := newLink(t, 2)
+	l.in("sw", "ip link add br1 type bridge mcast_snooping 0 forward_delay 0", "ip link set br1 up")
+	for i, n := range []string{"r1", "r2"} {
+		l.in("sw", fmt.Sprintf("ip link add q-%s type veth peer name eth1 netns %s", n, l.name(n)), "ip link set q-"+n+" master br1 up")
+		l.in(n, "ip link set eth1 up", fmt.Sprintf("ip addr add 203.0.113.%d/24 dev eth1", i+2))
+	}
+	pair := func(priority uint8, other string, last int) []Gateway {
+		lan := testGateway(priority, 100*time.Millisecond)
+		lan.Successors = addrs(fmt.Sprintf("192.0.2.%d", last), l.linkLocal(other))
+		lan.Sync, lan.Members = "edge", map[netip.Addr]string{lan.Successors[0]: other, lan.Successors[1]: other}
+		up := Gateway{Name: "up", Interface: "eth1", VRID: 7, Priority: priority, Interval: 300 * time.Millisecond, Accept: true, Sync: "edge",
+			Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.1/24")}, Successors: addrs(fmt.Sprintf("203.0.113.%d", last))}
+		up.Members = map[netip.Addr]string{up.Successors[0]: other}
+		return []Gateway{lan, up}
+	}
+	r1, r2 := l.driver("r1"), l.driver("r2")
+	first, second := pair(200, "r2", 3), pair(100, "r1", 2)
+	r1.set(first...)
+	all := func(d *driver, state State) bool {
+		routers := d.order(order{}).State.Routers
+		return len(routers) == 3 && !slices.ContainsFunc(routers, func(r RouterState) bool { return r.State != state })
+	}
+	wait(t, 15*time.Second, "r1 Active for all", func() bool { return all(r1, Active) })
+	r2.set(second...)
+	wait(t, 5*time.Second, "adverts", func() bool {
+		return !slices.ContainsFunc(r2.order(order{}).State.Routers, func(r RouterState) bool { return r.State != Backup || r.In == 0 })
+	})
+
+	if a := r1.order(order{Handover: "up", To: addrs("203.0.113.3")}); a.Message != "" {
+		t.Fatal(a.Message)
+	}
+	wait(t, 2*time.Second, "a move takes all along", func() bool { return all(r2, Active) && all(r1, Backup) })
+	if a := r2.order(order{Handover: "gw", To: addrs("192.0.2.2", l.linkLocal("r1"))}); a.Message != "" {
+		t.Fatal(a.Message)
+	}
+	wait(t, 2*time.Second, "and back", func() bool { return all(r1, Active) && all(r2, Backup) })
+
+	l.in("sw", "ip link set q-r1 down") // r1 loses one of two segments
+	wait(t, 5*time.Second, "a fault takes all along", func() bool { return all(r2, Active) && all(r1, Initialize) })
+	if s := r1.router(IPv4); s.ErrorReason != "sync-fault" || !strings.Contains(s.Error, `"up"`) {
+		t.Errorf("%s is said to be %s: %s", s.Gateway, s.ErrorReason, s.Error)
+	}
+	l.in("sw", "ip link set q-r1 up")
+	wait(t, 10*time.Second, "all come back", func() bool { return all(r1, Active) && all(r2, Backup) })
+
+	first[0].Priority = 0 // a track of one
+	r1.set(first...)
+	wait(t, 5*time.Second, "a track takes all along", func() bool { return all(r2, Active) && all(r1, Initialize) })
 }
 
 // TestForeign: virtual routers that are not ours are noted, and so is one of version 2.

@@ -15,24 +15,26 @@ const DefaultRefresh = time.Minute
 // Gateway is what one member has to do for a gateway: addresses on an interface that it shares with others. Addresses of
 // both families make two virtual routers of one VRID, each with an election of its own.
 type Gateway struct {
-	Name         string             // unique on this member
-	Interface    string             // that hosts are behind; it has an own address of each family
-	VRID         uint8              // 1 to 255, unique on the interface
-	Addresses    []netip.Prefix     // with the length of the subnet; the same on every member
-	Priority     uint8              // 0: may not be Active now; 1 to 254; 255: becomes Active at once when started
-	Interval     time.Duration      // between advertisements: MinInterval to MaxInterval in steps of IntervalUnit
-	NoPreempt    bool               // leave an Active of lower priority alone
-	PreemptDelay time.Duration      // after start before it is taken over from
-	Checksum     Checksum           // to send with IPv4; empty: ChecksumPseudoHeader
-	Unicast      bool               // send to Peers and hear only them, of each family, instead of the multicast group
-	Peers        []netip.Addr       // with Unicast
-	Unmet        bool               // with Unicast: there are other routers, but none is known. A family without peers does not start then
-	Successors   []netip.Addr       // own addresses of other members, best first, to be asked in a planned handover
-	Accept       bool               // Accept_Mode: also when not the owner, take packets that are for the addresses themselves
-	Uplinks      []string           // interfaces by which packets for hosts come in
-	RA           *RouterAdvertising // with IPv6 addresses, and while Active; nil: no router advertisements
-	Refresh      time.Duration      // announce the addresses again this often while Active; 0: never
-	LastResort   bool               // be Active only while no other router is there to take over
+	Name         string                // unique on this member
+	Interface    string                // that hosts are behind; it has an own address of each family
+	VRID         uint8                 // 1 to 255, unique on the interface
+	Addresses    []netip.Prefix        // with the length of the subnet; the same on every member
+	Priority     uint8                 // 0: may not be Active now; 1 to 254; 255: becomes Active at once when started
+	Interval     time.Duration         // between advertisements: MinInterval to MaxInterval in steps of IntervalUnit
+	NoPreempt    bool                  // leave an Active of lower priority alone
+	PreemptDelay time.Duration         // after start before it is taken over from
+	Checksum     Checksum              // to send with IPv4; empty: ChecksumPseudoHeader
+	Unicast      bool                  // send to Peers and hear only them, of each family, instead of the multicast group
+	Peers        []netip.Addr          // with Unicast
+	Unmet        bool                  // with Unicast: there are other routers, but none is known. A family without peers does not start then
+	Successors   []netip.Addr          // own addresses of other members, best first, to be asked in a planned handover
+	Accept       bool                  // Accept_Mode: also when not the owner, take packets that are for the addresses themselves
+	Uplinks      []string              // interfaces by which packets for hosts come in
+	RA           *RouterAdvertising    // with IPv6 addresses, and while Active; nil: no router advertisements
+	Refresh      time.Duration         // announce the addresses again this often while Active; 0: never
+	LastResort   bool                  // be Active only while no other router is there to take over
+	Sync         string                // gateways of one sync set are Active together on one member; empty: none
+	Members      map[netip.Addr]string // with Sync: whose the own addresses of others are
 }
 
 // Validate tells what is wrong with a gateway on its own, as a *fabric.Error of code fabric.CodeInvalid.

@@ -42,6 +42,8 @@ type Manager struct {
 	sockets       map[socketKey]*openedSocket
 	foreign       map[foreignKey]HeardVRID
 	advertisers   advertisers
+	syncs         bool                  // there are sync sets
+	follows       []follower            // of sync sets
 	routerSockets map[int]*openedSocket // by interface
 	received      bool                  // the first Set has come
 	looked        bool                  // the interfaces of the first Set are known
@@ -286,9 +288,11 @@ func (m *Manager) loop() {
 		for _, f := range calls {
 			f(now)
 		}
+		m.syncSets(now)
 		for _, r := range m.routers {
 			r.expire(now)
 		}
+		m.followAll(now)
 		m.dropRetired(now)
 		if m.changed {
 			m.changed = false
@@ -411,7 +415,10 @@ func (m *Manager) heardForeign(at socketKey, vrid uint8, p Packet, a Advertiseme
 
 // set takes a new desired set: what comes is added before what goes is removed. What goes while it is Active is handed over first.
 func (m *Manager) set(desired map[routerKey]Gateway, now time.Time) {
-	m.desired = desired
+	m.desired, m.syncs = desired, false
+	for _, g := range desired {
+		m.syncs = m.syncs || g.Sync != ""
+	}
 	m.received = true
 	m.prepare()
 	for k, g := range desired {

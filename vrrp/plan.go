@@ -20,7 +20,7 @@ func Plan(v fabric.View) []fabric.RoutingGateway {
 		planned := fabric.RoutingGateway{
 			Name: g.Name, Interface: g.Interface, VRID: g.VRID, Addresses: g.Addresses, Interval: g.Interval,
 			NoPreempt: g.NoPreempt, PreemptDelay: g.PreemptDelay, Tracks: g.Tracks, Checksum: g.Checksum, Unicast: g.Unicast, Peers: g.Peers,
-			NoAccept: g.NoAccept, RA: advertised(g), Drained: v.Desired.Drained(v.Member),
+			NoAccept: g.NoAccept, RA: advertised(g), Sync: g.Sync, Drained: v.Desired.Drained(v.Member),
 		}
 		for _, r := range g.Ranking(v.Desired) {
 			if r.Member == v.Member {
@@ -78,6 +78,14 @@ func Configured(g fabric.RoutingGateway, priority int) Gateway {
 		}
 	}
 	c.RA = routerAdvertising(g.RA)
+	if c.Sync = g.Sync; c.Sync != "" {
+		c.Members = map[netip.Addr]string{}
+		for _, s := range g.Successors {
+			for _, a := range s.Addresses {
+				c.Members[a.WithZone("")] = s.Member
+			}
+		}
+	}
 	if g.Unicast {
 		c.Peers, c.Unmet = append(c.Peers, g.Peers...), g.Unmet
 	}

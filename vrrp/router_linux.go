@@ -43,6 +43,7 @@ type router struct {
 	defended    time.Time // last announcement in answer to a claim
 	defendAt    time.Time // when the next is due; zero: none is
 	ra          advertiser
+	unfit       string           // gateway of the same sync set that can't be Active here
 	succeeded   bool             // the handover that ends this Active has a successor
 	frames      map[uint8][]byte // advertisements to the group, by priority
 	transitions []TransitionRecord
@@ -81,7 +82,12 @@ func (r *router) configure(g Gateway, p parent, now time.Time) {
 			r.release(0, now)
 		}
 	}
-	r.do(r.machine.SetConfig(now, g.config(r.key.Family, primary)), now)
+	if g.Sync == "" {
+		r.unfit = ""
+	}
+	c := g.config(r.key.Family, primary)
+	c.Priority = r.priority()
+	r.do(r.machine.SetConfig(now, c), now)
 	if moved && !r.adopted || changed {
 		r.wish(r.want.hosting)
 	}
@@ -271,6 +277,7 @@ func (r *router) record(t Transition, now time.Time) {
 		r.transitions = slices.Delete(r.transitions, 0, n)
 	}
 	r.turnRouter(t, now)
+	r.follow(t)
 	if t.From == Active {
 		r.endHandover(HandoverEnded{Done: t.To == Backup})
 	}
@@ -465,6 +472,8 @@ func (r *router) problem(c Config) (message, reason string) {
 	case err != nil:
 	case r.sendErr != nil:
 		err = wrapf("send", r.sendErr, "advertise %s", r.key)
+	case r.unfit != "" && r.gateway.Priority > 0 && r.unfit != r.gateway.Name:
+		err = fabric.Errorf(fabric.CodeUnavailable, "sync-fault", "gateway %q of sync set %q can't be Active on this member", r.unfit, r.gateway.Sync)
 	case c.Priority == 0:
 		err = fabric.Errorf(fabric.CodeUnavailable, "priority-0", "this member may not be Active: its priority is 0")
 	default:

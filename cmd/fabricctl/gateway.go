@@ -140,9 +140,22 @@ var gatewayColumns = []column[api.Gateway]{
 	{"ADDRESSES", func(g api.Gateway) string { return joined(g.Addresses, netip.Prefix.String) }},
 	{"INTERFACE", func(g api.Gateway) string { return g.Interface }},
 	{"VRID", func(g api.Gateway) string { return strconv.Itoa(int(g.VRID)) }},
+	{"SETS", gatewaySets},
 	{"ACTIVE", activeMembers},
 	{"MEMBERS", func(g api.Gateway) string { return joined(g.States, gatewayMemberText) }},
 	{"OUTAGE", outageText},
+}
+
+// gatewaySets are the sets that a gateway is in.
+func gatewaySets(g api.Gateway) string {
+	var all []string
+	if g.Sync != "" {
+		all = append(all, "sync "+g.Sync)
+	}
+	if g.Spread != "" {
+		all = append(all, "spread "+g.Spread)
+	}
+	return strings.Join(all, ", ")
 }
 
 // activeMembers are the members that are Active, with the family where it is one only.

@@ -18,6 +18,8 @@ func protocolFlags(cmd *cobra.Command, post *api.GatewaysPost) func() error {
 	flags.BoolVar(&post.Unicast, "unicast", false, "advertise to each member's own address, for networks without multicast")
 	peers := flags.StringSlice("peer", nil, "`ADDRESS` of a router that is no member, with --unicast; may be repeated")
 	flags.BoolVar(&post.NoAccept, "no-accept", false, "drop what is sent to the addresses themselves, such as pings: the gateway only forwards")
+	flags.StringVar(&post.Sync, "sync", "", "`SET` of gateways that are Active together on one member")
+	flags.StringVar(&post.Spread, "spread", "", "`SET` of gateways that are best on a different member each, so that members share the load")
 	router := advertisingFlags(cmd, &post.RA)
 	// The only error is that there is no such flag.
 	_ = cmd.RegisterFlagCompletionFunc("checksum", cobra.FixedCompletions([]string{string(fabric.ChecksumRFC5798), string(fabric.ChecksumRFC9568)}, cobra.ShellCompDirectiveNoFileComp))

@@ -43,6 +43,7 @@ var badInput = []struct {
 	{"unicast peer without unicast", "POST", "/1.0/gateways", `{"name":"gw","interface":"eth1","addresses":["192.0.2.1/24"],"peers":["192.0.2.9"]}`, nil, 400, "bad-peer", "unicast"},
 	{"resolver of IPv4 in router advertisements", "POST", "/1.0/gateways", `{"name":"gw","interface":"eth1","addresses":["2001:db8::1/64"],"ra":{"dns":["192.0.2.53"]}}`, nil, 400, "bad-ra", "resolver"},
 	{"router lifetime below the interval", "POST", "/1.0/gateways", `{"name":"gw","interface":"eth1","addresses":["2001:db8::1/64"],"ra":{"lifetime":60,"interval":100}}`, nil, 400, "bad-ra", "60 s is shorter than the 100 s"},
+	{"priorities in a spread set", "POST", "/1.0/gateways", `{"name":"gw","interface":"eth1","addresses":["192.0.2.1/24"],"spread":"lan","priorities":{"n1":9}}`, nil, 400, "bad-set", "spread set"},
 	{"checksum of a gateway", "POST", "/1.0/gateways", `{"name":"gw","interface":"eth1","addresses":["192.0.2.1/24"],"checksum":"crc"}`, nil, 400, "bad-value", "rfc9568"},
 	{"no body", "POST", "/1.0/profiles", "", nil, 400, "bad-json", "empty"},
 	{"not JSON", "POST", "/1.0/profiles", "name=a", nil, 400, "bad-json", "not JSON"},

@@ -35,6 +35,8 @@ type GatewayPut struct {
 	Peers    []netip.Addr           `json:"peers"`     // with unicast: routers that are no members
 	NoAccept bool                   `json:"no_accept"` // drop what is sent to the addresses themselves
 	RA       fabric.GatewayRA       `json:"ra"`        // router advertisements
+	Sync     string                 `json:"sync"`      // gateways of one sync set are Active together on one member
+	Spread   string                 `json:"spread"`    // gateways of one spread set are best on a different member each
 }
 
 // GatewaysPost makes a gateway.
@@ -161,7 +163,7 @@ func gatewayPut(g *fabric.Gateway) GatewayPut {
 		Description: g.Description, Interface: g.Interface, Addresses: append([]netip.Prefix{}, g.Addresses...), VRID: g.VRID, Interval: g.Interval,
 		Members: append([]string{}, g.Members...), Priorities: map[string]int{}, Preferred: g.Preferred,
 		NoPreempt: g.NoPreempt, PreemptDelay: g.PreemptDelay, Tracks: []string{},
-		Checksum: cmp.Or(g.Checksum, fabric.ChecksumRFC5798), Unicast: g.Unicast, Peers: append([]netip.Addr{}, g.Peers...), NoAccept: g.NoAccept, RA: shownRA(g),
+		Checksum: cmp.Or(g.Checksum, fabric.ChecksumRFC5798), Unicast: g.Unicast, Peers: append([]netip.Addr{}, g.Peers...), NoAccept: g.NoAccept, RA: shownRA(g), Sync: g.Sync, Spread: g.Spread,
 	}
 	maps.Copy(put.Priorities, g.Priorities)
 	for _, t := range g.Tracks {
@@ -185,6 +187,7 @@ func (put GatewayPut) apply(r *request, tx *fabric.Tx, g *fabric.Gateway) error 
 	g.Interval, g.Members, g.Priorities, g.Preferred = put.Interval, put.Members, put.Priorities, put.Preferred
 	g.NoPreempt, g.PreemptDelay, g.Tracks = put.NoPreempt, put.PreemptDelay, nil
 	g.Checksum, g.Unicast, g.Peers, g.NoAccept, g.RA = put.Checksum, put.Unicast, put.Peers, put.NoAccept, put.RA
+	g.Sync, g.Spread = put.Sync, put.Spread
 	if g.Interval == 0 {
 		g.Interval = fabric.DefaultGatewayInterval
 	}
@@ -227,7 +230,13 @@ func (s *Server) postGateways(r *request) (reply, error) {
 	g := &fabric.Gateway{Header: fabric.Header{Name: post.Name}}
 	_, err := create(s, r, g, func(tx *fabric.Tx) error {
 		g.VRID = 0 // it may be tried again
-		return post.apply(r, tx, g)
+		if err := post.apply(r, tx, g); err != nil {
+			return err
+		}
+		if set := g.SyncSet(tx.Snapshot()); len(set) > 0 && g.Free() {
+			g.Join(set[0])
+		}
+		return nil
 	})
 	return createdAt("/1.0/gateways/"+seg(g.Name), err)
 }
@@ -242,9 +251,31 @@ func (s *Server) putGateway(r *request) (reply, error) {
 		if err := c.onto(&put); err != nil {
 			return err
 		}
-		return put.apply(r, tx, g)
+		was := g.Sync
+		if err := put.apply(r, tx, g); err != nil {
+			return err
+		}
+		if g.Sync == was {
+			return joined(tx, g)
+		}
+		return nil
 	})
 	return done(err)
+}
+
+// joined gives the others of a sync set what they share with a gateway of it that has been changed.
+func joined(tx *fabric.Tx, g *fabric.Gateway) error {
+	for _, o := range g.SyncSet(tx.Snapshot()) {
+		if g.Differs(o) == "" {
+			continue
+		}
+		next := fabric.Clone(o)
+		next.Join(g)
+		if err := tx.Put(next); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Server) deleteGateway(r *request) (reply, error) {
@@ -307,7 +338,7 @@ func (s *Server) postGatewayMove(r *request) (reply, error) {
 	}
 	var moved GatewayMoved
 	began := time.Now()
-	from, err := s.handOver(r, g, move.Member)
+	from, err := s.handOverSet(r, g, move.Member)
 	if err != nil {
 		return reply{}, err
 	}
@@ -320,15 +351,35 @@ func (s *Server) postGatewayMove(r *request) (reply, error) {
 		if !ok {
 			return notFound(gatewayKey(r))
 		}
-		next := *now
+		next := fabric.Clone(now)
 		next.Preferred = move.Member
-		return tx.Put(&next)
+		if err := tx.Put(next); err != nil {
+			return err
+		}
+		return joined(tx, next)
 	})
 	moved.Lasting = err == nil
 	if err != nil {
 		moved.Warning = fmt.Sprintf("the database did not take note: a member of higher priority may take it back (%v)", err)
 	}
 	return reply{metadata: moved}, nil
+}
+
+// handOverSet moves a gateway, and with it those of its sync set. Some of them may have followed already.
+func (s *Server) handOverSet(r *request, g *fabric.Gateway, to string) (from string, err error) {
+	var group sync.WaitGroup
+	set := g.SyncSet(r.snap)
+	failures := make([]error, len(set))
+	for i, o := range set {
+		group.Go(func() {
+			if _, err := s.handOver(r, o, to); err != nil && fabric.ReasonOf(err) != "not-active" {
+				failures[i] = err
+			}
+		})
+	}
+	from, err = s.handOver(r, g, to)
+	group.Wait()
+	return from, errors.Join(append(failures, err)...)
 }
 
 // handOver has the member that is Active hand over: all are asked, since without quorum nobody knows which it is. It is no error that the

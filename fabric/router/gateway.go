@@ -268,7 +268,9 @@ func (g *gateways) configured(wanted []fabric.RoutingGateway, t tracked) []vrrp.
 	var all []vrrp.Gateway
 	for _, w := range wanted {
 		tracks[w.Name] = t.states(w.Tracks, routes)
-		c := vrrp.Configured(w, trackedPriority(w.Priority, tracks[w.Name]))
+	}
+	for _, w := range wanted {
+		c := vrrp.Configured(w, trackedPriority(w.Priority, tracksOf(w, wanted, tracks)))
 		c.Uplinks = uplinks
 		all = append(all, c)
 	}
@@ -303,6 +305,22 @@ func (g *gateways) lookUp(t tracked) []string {
 	return found
 }
 
+// tracksOf are the tracks that count for a gateway: its own, and those of the others in its sync set.
+func tracksOf(w fabric.RoutingGateway, wanted []fabric.RoutingGateway, tracks map[string][]fabric.TrackState) []fabric.TrackState {
+	all := tracks[w.Name]
+	for _, o := range wanted {
+		if o.Sync == "" || o.Sync != w.Sync || o.Name == w.Name {
+			continue
+		}
+		for _, s := range tracks[o.Name] {
+			if !slices.ContainsFunc(all, func(t fabric.TrackState) bool { return t.Type == s.Type && t.Target == s.Target }) { // once, for the whole set
+				all = append(all[:len(all):len(all)], s)
+			}
+		}
+	}
+	return all
+}
+
 func sameTracks(a, b map[string][]fabric.TrackState) bool {
 	for name, states := range b {
 		if !slices.Equal(a[name], states) {
@@ -320,7 +338,7 @@ func (g *gateways) report() []fabric.GatewayState {
 	for _, w := range g.wanted {
 		s := g.told.Reported(w)
 		s.Tracks = g.tracks[w.Name]
-		s.Priority = trackedPriority(w.Priority, s.Tracks)
+		s.Priority = trackedPriority(w.Priority, tracksOf(w, g.wanted, g.tracks))
 		if g.failure != nil {
 			s.Reason, s.Message = fabric.ReasonOf(g.failure), g.failure.Error()
 		}

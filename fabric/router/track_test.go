@@ -87,3 +87,20 @@ func TestSteadyGateways(t *testing.T) {
 		}
 	}
 }
+
+// What is down for one gateway of a sync set counts for all of them, once.
+func TestTracksOfSyncSet(t *testing.T) {
+	state := func(target string, up bool) fabric.TrackState {
+		return fabric.TrackState{Track: fabric.Track{Type: fabric.TrackCarrier, Target: target, Weight: 30}, Up: up}
+	}
+	wanted := []fabric.RoutingGateway{{Name: "a", Sync: "edge"}, {Name: "b", Sync: "edge"}, {Name: "c"}, {Name: "d"}}
+	tracks := map[string][]fabric.TrackState{"a": {state("eth1", false)}, "b": {state("eth1", false), state("eth2", false)}, "c": {state("eth3", false)}}
+	for i, want := range []int{140, 140, 170, 200} {
+		if got := trackedPriority(200, tracksOf(wanted[i], wanted, tracks)); got != want {
+			t.Errorf("gateway %s has priority %d, want %d", wanted[i].Name, got, want)
+		}
+	}
+	if len(tracks["a"]) != 1 {
+		t.Errorf("the tracks of one gateway were changed: %v", tracks["a"])
+	}
+}
