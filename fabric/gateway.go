@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -329,17 +330,30 @@ func (g *Gateway) Warnings(s *Snapshot) []string {
 	if len(g.Tracks) > 0 && !g.NoPreempt && g.PreemptDelay == 0 {
 		all = append(all, "preemption without a delay: an uplink that comes and goes takes the gateway along each time; --preempt-delay 5s or so ends that")
 	}
+	outage := g.WorstOutage(ranking[min(1, len(ranking)-1)].Priority)
 	for _, t := range g.Tracks {
 		for _, p := range s.Peers() {
-			hold, outage := time.Duration(p.HoldTime)*time.Second, g.WorstOutage(ranking[min(1, len(ranking)-1)].Priority)
-			if p.HoldTime == 0 {
-				hold = DefaultHoldTime * time.Second
-			}
-			if t.Type == TrackBGP && (t.Target == "" || t.Target == p.Name) && hold > 10*outage {
-				all = append(all, fmt.Sprintf("track %s: a silent failure of peer %s is seen after its hold time of %v, while a crash of the member is over after %v",
-					t, p.Name, hold, outage.Round(time.Millisecond)))
+			if t.Type == TrackBGP && (t.Target == "" || t.Target == p.Name) {
+				all = append(all, slowTrack(t, p, outage)...)
 			}
 		}
 	}
 	return all
+}
+
+// slowTrack warns of a peer whose silent failure is seen much later than the death of the whole member is over.
+func slowTrack(t Track, p *Peer, outage time.Duration) []string {
+	over := fmt.Sprintf("a crash of the member is over after %v", outage.Round(time.Millisecond))
+	if b := p.BFD.Full(); b.Wanted() {
+		detection := time.Duration(b.Interval*b.Multiplier) * time.Millisecond
+		if detection <= outage {
+			return nil
+		}
+		return []string{fmt.Sprintf("track %s: BFD is slower than VRRP: a silent failure of peer %s is seen after %d × %d ms = %v, while %s", t, p.Name, b.Multiplier, b.Interval, detection, over)}
+	}
+	hold := time.Duration(cmp.Or(p.HoldTime, DefaultHoldTime)) * time.Second
+	if hold <= 10*outage {
+		return nil
+	}
+	return []string{fmt.Sprintf("track %s: a silent failure of peer %s is seen after its hold time of %v, while %s; BFD sees it sooner", t, p.Name, hold, over)}
 }

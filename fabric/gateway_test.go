@@ -166,6 +166,14 @@ func TestGatewayWarnings(t *testing.T) {
 			t.Errorf("%q is not in:\n%s", want, text)
 		}
 	}
+	fast := snapshotWith(t, &Member{Header: Header{Name: "n1"}}, &Member{Header: Header{Name: "n2"}}, &Peer{Header: Header{Name: "tor"}, BFD: PeerBFD{Interval: 300}})
+	if text := strings.Join(g.Warnings(fast), "\n"); !strings.Contains(text, "3 × 300 ms = 900ms, while a crash of the member is over after 326ms") || strings.Contains(text, "hold time") {
+		t.Errorf("slow BFD:\n%s", text)
+	}
+	fast = snapshotWith(t, &Member{Header: Header{Name: "n1"}}, &Member{Header: Header{Name: "n2"}}, &Peer{Header: Header{Name: "tor"}, BFD: PeerBFD{Interval: 50}})
+	if text := strings.Join(g.Warnings(fast), "\n"); strings.Contains(text, "silent failure") {
+		t.Errorf("fast BFD:\n%s", text)
+	}
 	g.Members = []string{"n1"}
 	if got := g.Warnings(s); !strings.Contains(got[0], "nobody takes over") {
 		t.Errorf("one member: %q", got)

@@ -94,27 +94,29 @@ func (c ForeignClaim) Text(virtualMAC string) string {
 
 // VirtualRouterState is a gateway in one family.
 type VirtualRouterState struct {
-	Family      string            `json:"family"` // "ipv4", "ipv6"
-	State       string            `json:"state"`
-	Since       time.Time         `json:"since"`
-	Why         string            `json:"why,omitempty"`           // slug of the last transition
-	Silence     int               `json:"silence_ms,omitempty"`    // with why "no-active": for how long no Active had been heard
-	Primary     netip.Addr        `json:"primary,omitzero"`        // own address of the member on the interface
-	Active      netip.Addr        `json:"active,omitzero"`         // own address of the member that was last heard to be Active
-	Conflict    netip.Addr        `json:"conflict,omitzero"`       // another router that claims to be Active while this one is
-	Differs     bool              `json:"differs,omitempty"`       // the Active advertises other addresses
-	Version2    netip.Addr        `json:"version2,omitzero"`       // a router that speaks VRRP version 2 with this VRID, and is not listened to
-	VirtualMAC  string            `json:"virtual_mac,omitempty"`   // with Claims
-	Claims      []ForeignClaim    `json:"claims,omitempty"`        // of others, to addresses of the gateway
-	Rogues      []RogueRouter     `json:"rogue_routers,omitempty"` // that advertise themselves to hosts beside the gateway
-	RAOut       uint64            `json:"ra_out,omitempty"`        // router advertisements sent
-	RSIn        uint64            `json:"rs_in,omitempty"`         // router solicitations heard
-	Transitions int               `json:"transitions"`             // remembered, since the process of the gateways was started
-	In          uint64            `json:"in"`                      // advertisements taken
-	Out         uint64            `json:"out"`                     // advertisements sent
-	Discarded   map[string]uint64 `json:"discarded,omitempty"`     // advertisements not taken, by cause
-	Reason      string            `json:"reason,omitempty"`        // slug, when it does not work as it should
-	Message     string            `json:"message,omitempty"`
+	Family      string              `json:"family"` // "ipv4", "ipv6"
+	State       string              `json:"state"`
+	Since       time.Time           `json:"since"`
+	Why         string              `json:"why,omitempty"`           // slug of the last transition
+	Silence     int                 `json:"silence_ms,omitempty"`    // with why "no-active": for how long no Active had been heard
+	Primary     netip.Addr          `json:"primary,omitzero"`        // own address of the member on the interface
+	Active      netip.Addr          `json:"active,omitzero"`         // own address of the member that was last heard to be Active
+	Conflict    netip.Addr          `json:"conflict,omitzero"`       // another router that claims to be Active while this one is
+	Differs     bool                `json:"differs,omitempty"`       // the Active advertises other addresses
+	Version2    netip.Addr          `json:"version2,omitzero"`       // a router that speaks VRRP version 2 with this VRID, and is not listened to
+	VirtualMAC  string              `json:"virtual_mac,omitempty"`   // with Claims
+	Claims      []ForeignClaim      `json:"claims,omitempty"`        // of others, to addresses of the gateway
+	Rogues      []RogueRouter       `json:"rogue_routers,omitempty"` // that advertise themselves to hosts beside the gateway
+	RAOut       uint64              `json:"ra_out,omitempty"`        // router advertisements sent
+	RSIn        uint64              `json:"rs_in,omitempty"`         // router solicitations heard
+	Transitions int                 `json:"transitions"`             // since the process of the gateways was started
+	History     []GatewayTransition `json:"history,omitempty"`       // the last ones, the oldest first
+	Takeover    int                 `json:"takeover_ms,omitempty"`   // the last time this member took over: from the old Active's last sign, or the decision, until it advertised
+	In          uint64              `json:"in"`                      // advertisements taken
+	Out         uint64              `json:"out"`                     // advertisements sent
+	Discarded   map[string]uint64   `json:"discarded,omitempty"`     // advertisements not taken, by cause
+	Reason      string              `json:"reason,omitempty"`        // slug, when it does not work as it should
+	Message     string              `json:"message,omitempty"`
 }
 
 // RogueRouter is a router that advertises itself to hosts where a gateway does, and is not trusted to.
@@ -122,4 +124,13 @@ type RogueRouter struct {
 	Address  netip.Addr `json:"address"`       // link-local
 	MAC      string     `json:"mac,omitempty"` // as it says
 	Lifetime int        `json:"lifetime"`      // seconds for which hosts take it as a default router; 0: it only has them make addresses
+}
+
+// GatewayTransition is a past change of state.
+type GatewayTransition struct {
+	From    string    `json:"from"`
+	To      string    `json:"to"`
+	Why     string    `json:"why"` // slug
+	At      time.Time `json:"at"`
+	Silence int       `json:"silence_ms,omitempty"` // with why "no-active": for how long no Active had been heard
 }

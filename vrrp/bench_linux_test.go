@@ -114,6 +114,56 @@ func BenchmarkHandover(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkStop is how long after its worker is stopped for good the gateway is with the Backup, and what a client is without meanwhile: with a
+// successor that is known, and with one that is not and hears no more than the farewell (priority 100: Skew_Time is the bound).
+func BenchmarkStop(b *testing.B) {
+	for _, known := range []bool{true, false} {
+		b.Run(map[bool]string{true: "successor known", false: "farewell"}[known], func(b *testing.B) {
+			var gaps []time.Duration
+			took := once(b.Name(), func() (out []time.Duration) {
+				for range takeoverRuns {
+					gap, moved := measureStop(b, known)
+					gaps, out = append(gaps, gap), append(out, moved)
+				}
+				measured[b.Name()+" gaps"] = slices.Sorted(slices.Values(gaps))
+				return out
+			})
+			gaps = measured[b.Name()+" gaps"]
+			b.ReportMetric(milliseconds(took[len(took)/2]), "ms-median")
+			b.ReportMetric(milliseconds(took[len(took)-1]), "ms-worst")
+			b.ReportMetric(milliseconds(gaps[len(gaps)-1]), "ms-client-worst")
+			b.ReportMetric(milliseconds(WorstOutage(time.Second, 100)-3*time.Second), "ms-skew")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func measureStop(b *testing.B, known bool) (gap, moved time.Duration) {
+	l := newLink(b, 2)
+	g := testGateway(200, time.Second)
+	if known {
+		g.Successors = addrs("192.0.2.3", l.linkLocal("r2"))
+	}
+	r1, r2 := l.driver("r1"), l.driver("r2")
+	r1.set(g)
+	r1.waitFor(IPv4, Active)
+	r1.waitFor(IPv6, Active)
+	r2.set(testGateway(100, time.Second))
+	wait(b, 5*time.Second, "adverts", func() bool { return r2.router(IPv4).In > 0 && r2.router(IPv6).In > 0 })
+	p := l.probe(service4)
+	p.waitAnswered(b, time.Now())
+	at := time.Now()
+	if a := r1.order(order{Close: 10 * time.Second}); a.Message != "" {
+		b.Fatal(a.Message)
+	}
+	for _, f := range []Family{IPv4, IPv6} {
+		moved = max(moved, r2.waitFor(f, Active).Since.Sub(at))
+	}
+	p.waitAnswered(b, time.Now().Add(2*Linger))
+	_, _, gap = p.end()
+	return gap, moved
+}
+
 // BenchmarkManyRouters is the processor time of a member that is Active for 255 gateways on one interface, 1 s apart.
 func BenchmarkManyRouters(b *testing.B) {
 	const window = 10 * time.Second

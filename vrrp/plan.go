@@ -92,6 +92,9 @@ func Configured(g fabric.RoutingGateway, priority int) Gateway {
 	return c
 }
 
+// maxHistory is how many transitions of a virtual router members tell each other.
+const maxHistory = 8
+
 // Reported is the state of a planned gateway as members tell each other.
 func (s ManagerState) Reported(g fabric.RoutingGateway) fabric.GatewayState {
 	state := fabric.GatewayState{Gateway: g.Name, Drained: g.Drained, RealTime: s.RealTimeError, Others: g.Successors}
@@ -104,7 +107,7 @@ func (s ManagerState) Reported(g fabric.RoutingGateway) fabric.GatewayState {
 		}
 		told := fabric.VirtualRouterState{
 			Family: string(r.Family), State: string(r.State), Since: r.Since, Why: string(r.Reason), Primary: r.Primary, Active: r.Active,
-			Conflict: r.Conflict, Differs: r.Differs, Transitions: len(r.Transitions), In: r.In, Out: r.Out, Discarded: r.Discarded,
+			Conflict: r.Conflict, Differs: r.Differs, Transitions: int(r.Changes), Takeover: int((r.Takeover + time.Millisecond - 1) / time.Millisecond), In: r.In, Out: r.Out, Discarded: r.Discarded,
 			Reason: r.ErrorReason, Message: r.Error, Version2: r.Version2, RAOut: r.RAOut, RSIn: r.RSIn,
 		}
 		for _, a := range r.Rogues {
@@ -118,6 +121,9 @@ func (s ManagerState) Reported(g fabric.RoutingGateway) fabric.GatewayState {
 		}
 		if n := len(r.Transitions); n > 0 {
 			told.Silence = int(r.Transitions[n-1].Silence.Milliseconds())
+			for _, t := range r.Transitions[max(0, n-maxHistory):] {
+				told.History = append(told.History, fabric.GatewayTransition{From: string(t.From), To: string(t.To), Why: string(t.Reason), At: t.At, Silence: int(t.Silence.Milliseconds())})
+			}
 		}
 		state.Routers = append(state.Routers, told)
 	}

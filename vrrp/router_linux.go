@@ -47,6 +47,9 @@ type router struct {
 	succeeded   bool             // the handover that ends this Active has a successor
 	frames      map[uint8][]byte // advertisements to the group, by priority
 	transitions []TransitionRecord
+	changes     uint64        // transitions ever
+	tookFrom    time.Time     // since when hosts have been without an Active, until this one has its addresses
+	takeover    time.Duration // how long the last takeover took
 	handovers   []chan HandoverEnded
 
 	in, out, sendErrors   uint64
@@ -272,6 +275,9 @@ func (r *router) record(t Transition, now time.Time) {
 	if h := r.machine.Heard(); t.Reason == ReasonNoActive && !h.At.IsZero() {
 		record.Silence = now.Sub(h.At)
 	}
+	if r.changes++; t.To == Active {
+		r.tookFrom = now.Add(-record.Silence)
+	}
 	r.transitions = append(r.transitions, record)
 	if n := len(r.transitions) - maxTransitions; n > 0 {
 		r.transitions = slices.Delete(r.transitions, 0, n)
@@ -313,7 +319,7 @@ func (r *router) hostDone(d hostDone, now time.Time) {
 		return
 	}
 	if r.want.hosting == hostUp {
-		r.letGo()
+		r.letGo(now)
 		if r.garpWhenUp {
 			r.garpWhenUp = false
 			r.announce()
@@ -322,7 +328,10 @@ func (r *router) hostDone(d hostDone, now time.Time) {
 }
 
 // letGo sends what was held back.
-func (r *router) letGo() {
+func (r *router) letGo(now time.Time) {
+	if !r.tookFrom.IsZero() {
+		r.takeover, r.tookFrom = now.Sub(r.tookFrom), time.Time{}
+	}
 	advert, garp := r.heldAdvert, r.heldGarp
 	r.hold, r.heldAdvert, r.heldGarp = time.Time{}, false, false
 	if advert {
@@ -348,7 +357,7 @@ func (r *router) expire(now time.Time) {
 	r.defend(now)
 	if !r.hold.IsZero() && !now.Before(r.hold) {
 		r.garpWhenUp = true
-		r.letGo()
+		r.letGo(now)
 	}
 	if !r.linger.IsZero() && !now.Before(r.linger) {
 		r.linger = time.Time{}
@@ -437,7 +446,7 @@ func (r *router) state() RouterState {
 	c, heard := r.machine.Config(), r.machine.Heard()
 	s := RouterState{
 		Gateway: r.gateway.Name, Interface: r.key.Interface, Link: linkName(r.key, r.parent.Index), Family: r.key.Family, VRID: r.key.VRID,
-		Addresses: r.addresses, Transitions: slices.Clone(r.transitions), HandingOver: r.machine.HandingOver(),
+		Addresses: r.addresses, Transitions: slices.Clone(r.transitions), Changes: r.changes, Takeover: r.takeover, HandingOver: r.machine.HandingOver(),
 		Accepting: r.want.hosting == hostUp && r.done == r.serial && r.hostErr == nil,
 		Primary:   c.Primary, Priority: c.Priority, Active: heard.Source, ActivePriority: heard.Priority,
 		DownDeadline: r.machine.DownDeadline(), Differs: r.differs, Version2: r.old, Claims: slices.Clone(r.claims),

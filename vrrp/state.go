@@ -16,8 +16,10 @@ type RouterState struct {
 
 	State       State
 	Since       time.Time
-	Reason      Reason // of the last transition
-	Transitions []TransitionRecord
+	Reason      Reason             // of the last transition
+	Transitions []TransitionRecord // the last ones
+	Changes     uint64             // transitions ever
+	Takeover    time.Duration      // from the old Active's last sign, or the decision, until this one had advertised, the last time it took over
 	HandingOver bool
 	Accepting   bool // the addresses and the virtual MAC are on this host
 

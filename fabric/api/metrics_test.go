@@ -70,7 +70,8 @@ func TestMetrics(t *testing.T) {
 	}
 	state.Gateways = []fabric.GatewayState{{
 		Gateway: "gw", Tracks: []fabric.TrackState{{Track: fabric.Track{Type: fabric.TrackCarrier, Target: "eth2"}, Up: true}},
-		Routers: []fabric.VirtualRouterState{{Family: "ipv4", State: fabric.GatewayActive, Since: time.Unix(1700000000, 0), In: 3, Out: 4, Discarded: map[string]uint64{"ttl": 5}}},
+		Routers: []fabric.VirtualRouterState{{Family: "ipv4", State: fabric.GatewayActive, Since: time.Unix(1700000000, 0), In: 3, Out: 4, Discarded: map[string]uint64{"ttl": 5}, Transitions: 6, Takeover: 329},
+			{Family: "ipv6", State: fabric.GatewayBackup, RAOut: 7, RSIn: 8, Rogues: []fabric.RogueRouter{{}}}},
 	}}
 	m.server.Routing = func() *fabric.RoutingState { return state }
 	m.setOffline("n2", true)
@@ -104,6 +105,12 @@ func TestMetrics(t *testing.T) {
 		`fabric_vrrp_track_up{gateway="gw",track="carrier:eth2"} 1`,
 		`fabric_vrrp_advertisements_total{direction="out",family="ipv4",gateway="gw"} 4`,
 		`fabric_vrrp_discarded_total{cause="ttl",family="ipv4",gateway="gw"} 5`,
+		`fabric_vrrp_discarded_total{cause="checksum",family="ipv4",gateway="gw"} 0`,
+		`fabric_vrrp_transitions_total{family="ipv4",gateway="gw"} 6`,
+		`fabric_vrrp_last_takeover_seconds{family="ipv4",gateway="gw"} 0.329`,
+		`fabric_vrrp_router_advertisements_total{gateway="gw"} 7`,
+		`fabric_vrrp_router_solicitations_total{gateway="gw"} 8`,
+		`fabric_vrrp_rogue_routers{gateway="gw"} 1`,
 		`fabric_routing_worker_start_time_seconds 1.7e+09`,
 		`fabric_routing_worker_restarts_total 1`,
 		`fabric_routing_apply_duration_seconds_bucket{le="0.0025"} 0`,
