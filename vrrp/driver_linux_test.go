@@ -264,11 +264,28 @@ func TestUnicastPeers(t *testing.T) {
 		r2.waitFor(f, Backup)
 		wait(t, 2*time.Second, "adverts", func() bool { return r2.router(f).In > 3 })
 	}
-	if a := r1.order(order{Handover: "gw", To: g1.Peers}); a.Message != "" {
-		t.Fatal(a.Message)
+	p4, p6 := l.probe(service4), l.probe(service6)
+	p4.waitAnswered(t, time.Now())
+	p6.waitAnswered(t, time.Now())
+	for range 3 {
+		if a := r1.order(order{Handover: "gw", To: g1.Peers}); a.Message != "" {
+			t.Fatal(a.Message)
+		}
+		r2.waitFor(IPv4, Active)
+		r2.waitFor(IPv6, Active)
+		p4.waitAnswered(t, time.Now().Add(2*Linger))
+		if a := r2.order(order{Handover: "gw", To: g2.Peers}); a.Message != "" {
+			t.Fatal(a.Message)
+		}
+		r1.waitFor(IPv4, Active)
+		r1.waitFor(IPv6, Active)
+		p4.waitAnswered(t, time.Now().Add(2*Linger))
 	}
-	r2.waitFor(IPv4, Active)
-	r2.waitFor(IPv6, Active)
+	for _, p := range []*probe{p4, p6} {
+		if sent, lost, gap := p.end(); lost != 0 {
+			t.Errorf("%d of %d lost, longest gap %s, the first at %s; transitions of r2: %+v", lost, sent, gap, p.firstLost, r2.router(IPv6).Transitions)
+		}
+	}
 }
 
 // TestStopped: a router that did not run for longer than its timers listens before it believes in silence.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -61,6 +62,7 @@ type host struct {
 	setup      setup
 	setupDirty bool // to be applied
 	pruneDirty bool // what it has no more is to be put back, once no wish is left
+	checked    time.Time
 
 	// Only the goroutine uses these.
 	keeper  *keeper
@@ -75,10 +77,17 @@ func newHost(nl *netlink.Handle, keeper *keeper, done func(hostDone)) *host {
 	}
 }
 
-// prepare has the host be as virtual routers need it. It is done before any wish that is recorded afterwards.
-func (h *host) prepare(s setup) {
+// prepare has the host be as virtual routers need it. What is new, or concerns interfaces that are, is done before any wish that is recorded afterwards;
+// whether all is still so is looked at when there is nothing else to do, and not often: an Active waits for its addresses meanwhile.
+func (h *host) prepare(s setup, interfaces bool, now time.Time) {
 	h.mu.Lock()
-	h.setup, h.setupDirty, h.pruneDirty = s, true, true
+	same := h.setup.equal(s) && !interfaces
+	if same && now.Sub(h.checked) < rescanPeriod {
+		h.mu.Unlock()
+		return
+	}
+	h.setup, h.checked = s, now
+	h.setupDirty, h.pruneDirty = h.setupDirty || !same, true
 	h.mu.Unlock()
 	h.poke()
 }
@@ -142,9 +151,7 @@ func (h *host) run() {
 			h.mu.Lock()
 			s := h.setup
 			h.mu.Unlock()
-			if h.pruning {
-				h.done(hostDone{setup: true, err: h.keeper.apply(s.sysctls, s.forward6, true)})
-			}
+			h.done(hostDone{setup: true, err: errors.Join(h.keeper.apply(s.sysctls, s.forward6, h.pruning), h.filter.put(s.guard))})
 		case "stop":
 			return
 		default:

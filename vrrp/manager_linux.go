@@ -420,7 +420,7 @@ func (m *Manager) set(desired map[routerKey]Gateway, now time.Time) {
 		m.syncs = m.syncs || g.Sync != ""
 	}
 	m.received = true
-	m.prepare()
+	m.prepare(false, now)
 	for k, g := range desired {
 		if r := m.routers[k]; r != nil {
 			r.retiring = false
@@ -466,14 +466,14 @@ func (m *Manager) dropRetired(now time.Time) (dropped bool) {
 		dropped, m.changed = true, true
 	}
 	if dropped {
-		m.prepare()
+		m.prepare(false, now)
 		m.look()
 	}
 	return dropped
 }
 
-// prepare has the host be as the routers need it that there are or are to be.
-func (m *Manager) prepare() {
+// prepare has the host be as the routers need it that there are or are to be; interfaces tells that some are new.
+func (m *Manager) prepare(interfaces bool, now time.Time) {
 	all := map[routerKey]Gateway{}
 	maps.Copy(all, m.desired)
 	for k, r := range m.routers {
@@ -481,7 +481,7 @@ func (m *Manager) prepare() {
 			all[k] = r.gateway
 		}
 	}
-	m.host.prepare(setupOf(all))
+	m.host.prepare(setupOf(all), interfaces, now)
 }
 
 func (m *Manager) addRouter(k routerKey, g Gateway, p parent, now time.Time) {
@@ -515,7 +515,11 @@ func (m *Manager) setParents(found map[string]parent, now time.Time) {
 	m.openSockets()
 	m.openRouterSockets()
 	m.forgetAdvertisers(now)
-	m.prepare() // again, for interfaces that have come, and for what others have changed
+	appeared := false
+	for name, p := range found {
+		appeared = appeared || p.Index != old[name].Index
+	}
+	m.prepare(appeared, now) // again, for what others have changed
 	for k, g := range m.desired {
 		p, known := found[k.Interface]
 		switch r := m.routers[k]; {

@@ -79,3 +79,22 @@ func TestAdvertiserOf(t *testing.T) {
 		}
 	}
 }
+
+// FuzzRouterPacket: whatever hosts and routers send must not end the process that all gateways are in.
+func FuzzRouterPacket(f *testing.F) {
+	addresses := []netip.Prefix{netip.MustParsePrefix("fe80::5e00:233/64"), netip.MustParsePrefix("2001:db8::1/64")}
+	frame, err := (&RouterAdvertising{Lifetime: time.Minute, Interval: 4 * time.Second, MTU: 1500, DNS: addrs("2001:db8::53")}).advertisementFrame(51, addresses, false)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(frame[14+40:])
+	f.Add([]byte{routerSolicitation, 0, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte{routerAdvertisement, 0, 0, 0, 64, 0, 0, 90, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0})
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		m := &Manager{parents: map[string]parent{"eth0": {Index: 2}}, routers: map[routerKey]*router{}, advertisers: advertisers{}}
+		m.routerPacket(2, Packet{Source: netip.MustParseAddr("fe80::9"), TTL: 255, Payload: payload}, time.Unix(1000, 0))
+		if len(m.advertisers) > 1 {
+			t.Fatal("one packet made several routers")
+		}
+	})
+}

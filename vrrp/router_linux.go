@@ -246,7 +246,8 @@ func (r *router) do(actions []Action, now time.Time) {
 			r.release(a.Linger, now)
 		case Transition:
 			r.record(a, now)
-			if !r.hold.IsZero() && (a.Reason == ReasonOffered || a.Reason == ReasonPreempt) {
+			// Among unicast peers a farewell is how one is asked to take over.
+			if !r.hold.IsZero() && (a.Reason == ReasonOffered || a.Reason == ReasonPreempt || a.Reason == ReasonFarewell && r.gateway.Unicast) {
 				r.hold = now.Add(patientHoldback)
 			}
 		case HandoverEnded:

@@ -20,6 +20,10 @@ type setup struct {
 	guard    guard
 }
 
+func (s setup) equal(o setup) bool {
+	return slices.Equal(s.sysctls, o.sysctls) && slices.Equal(s.forward6, o.forward6) && s.guard.equal(o.guard)
+}
+
 // guard is what the packet filter of the gateways drops.
 type guard struct {
 	refuse []netip.Addr // packets to these, save neighbour discovery (RFC 9568, 6.4.3 and Accept_Mode in 6.1)

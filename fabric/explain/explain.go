@@ -305,6 +305,7 @@ func notes(query netip.Prefix, in Input, a Answer) []string {
 				add("it is the address of BGP peer %s", p.Name)
 			}
 		}
+		all = append(all, gatewayNotes(query.Addr(), in)...)
 		for _, n := range in.Desired.Networks() {
 			for _, g := range n.Subnets() {
 				if g.Addr() == query.Addr() {

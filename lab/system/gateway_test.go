@@ -265,13 +265,8 @@ func gatewayMovedWithoutQuorum(t *testing.T, w *world) {
 		}
 	}
 	w.waitActive(t, "n1", "lan", "n2")
-	// The addresses of n1 come with its reports, which a daemon that has just started has yet to read.
-	lab.WaitFor(t, 10*time.Second, "lan can be moved back", func() error {
-		if r := w.try(t, "n1", "gateway move lan n1"); r.code != 0 {
-			return errors.New(r.stderr)
-		}
-		return nil
-	})
+	// Their daemons have just started, and need not have read the reports of others: the workers know where the others are.
+	t.Log(strings.TrimSpace(w.ctl(t, "n1", "gateway move lan n1")))
 	w.waitActive(t, "n2", "lan", "n1")
 	measured(t, c, "and back with it", at, probe.Now()-at, 0)
 }

@@ -1,0 +1,52 @@
+package api
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"netfabric/fabric"
+)
+
+// TestGatewaySyncSet: what a sync set shares is changed for all of it, and a gateway that joins takes it over.
+func TestGatewaySyncSet(t *testing.T) {
+	m := bootstrapped(t, "n1", "n2").members["n1"]
+	post := func(name string, change func(*GatewaysPost)) error {
+		p := GatewaysPost{Name: name, GatewayPut: GatewayPut{Interface: "eth-" + name, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}, Sync: "edge"}}
+		change(&p)
+		return m.unix.CreateGateway(t.Context(), p)
+	}
+	must(t, post("a", func(p *GatewaysPost) { p.Members, p.PreemptDelay = []string{"n2", "n1"}, 5000 }))
+	must(t, post("b", func(*GatewaysPost) {}))
+	refused(t, post("c", func(p *GatewaysPost) { p.Members = []string{"n1"} }), fabric.CodeConflict, "sync-differs")
+	b, etag, err := m.unix.GetGateway(t.Context(), "b")
+	must(t, err)
+	if !slices.Equal(b.Members, []string{"n2", "n1"}) || b.PreemptDelay != 5000 || b.States[0].Member != "n2" {
+		t.Fatalf("joined as %+v", b)
+	}
+	b.Members, b.Preferred, b.Interval = []string{"n1", "n2"}, "n2", 1000
+	must(t, m.unix.UpdateGateway(t.Context(), "b", b.GatewayPut, etag))
+	a, etag, err := m.unix.GetGateway(t.Context(), "a")
+	must(t, err)
+	if !slices.Equal(a.Members, []string{"n1", "n2"}) || a.Preferred != "n2" || a.Interval != fabric.DefaultGatewayInterval {
+		t.Fatalf("the other of the set is %+v", a)
+	}
+	a.Sync, a.Members = "other", []string{"n2"} // leaves the set, and is free
+	must(t, m.unix.UpdateGateway(t.Context(), "a", a.GatewayPut, etag))
+	a.Sync, a.Spread, a.Priorities = "", "lan", map[string]int{"n2": 7}
+	refused(t, m.unix.UpdateGateway(t.Context(), "a", a.GatewayPut, ""), fabric.CodeInvalid, "bad-set")
+}
+
+// TestGatewayRouterAdvertisements: what hosts are told is shown with its defaults, and can be written back as it is shown.
+func TestGatewayRouterAdvertisements(t *testing.T) {
+	m := bootstrapped(t, "n1").members["n1"]
+	for name, address := range map[string]string{"v6": "2001:db8::1/64", "v4": "192.0.2.1/24"} {
+		must(t, m.unix.CreateGateway(t.Context(), GatewaysPost{Name: name, GatewayPut: GatewayPut{Interface: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix(address)}}}))
+		g, etag, err := m.unix.GetGateway(t.Context(), name)
+		must(t, err)
+		if want := map[string]int{"v6": 1800, "v4": 0}[name]; g.RA.Lifetime != want {
+			t.Errorf("%s has the lifetime %d, want %d", name, g.RA.Lifetime, want)
+		}
+		must(t, m.unix.UpdateGateway(t.Context(), name, g.GatewayPut, etag))
+	}
+}
