@@ -82,7 +82,7 @@ func newHost(nl *netlink.Handle, keeper *keeper, done func(hostDone)) *host {
 func (h *host) prepare(s setup, interfaces bool, now time.Time) {
 	h.mu.Lock()
 	same := h.setup.equal(s) && !interfaces
-	if same && now.Sub(h.checked) < rescanPeriod {
+	if same && now.Sub(h.checked) < rescanPeriod/2 {
 		h.mu.Unlock()
 		return
 	}
