@@ -16,7 +16,7 @@ import (
 // Active is there and forwards, there is more time.
 const (
 	holdback        = 5 * time.Millisecond
-	patientHoldback = 100 * time.Millisecond
+	patientHoldback = 200 * time.Millisecond
 )
 
 // router is one virtual router of this host. Only the loop of the Manager touches it.
