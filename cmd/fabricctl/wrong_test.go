@@ -70,6 +70,8 @@ func TestWrongInput(t *testing.T) {
 		{"cluster join x --address n1", 2, `Error: fabricctl cluster join: --address "n1" is not ADDRESS[:PORT], such as 192.0.2.1 or [2001:db8::1]:8443; see "fabricctl cluster join --help"`},
 		{"cluster revoke-token n4", 1, `Error: there is no token for member "n4"; see "fabricctl cluster list-tokens"`},
 		{"bgp peer add tor1 192.0.2.256 65001", 2, `Error: fabricctl bgp peer add: ADDRESS "192.0.2.256" is not an IP address; see "fabricctl bgp peer add --help"`},
+		{"gateway create gw --interface eth1 --address 192.0.2.1/24 --unicast --peer 192.0.2", 2, `Error: fabricctl gateway create: --peer "192.0.2" is not an address; see "fabricctl gateway create --help"`},
+		{"gateway create gw --interface eth1 --address 2001:db8::1/64 --ra-interval 1500ms", 2, `Error: fabricctl gateway create: --ra-interval 1.5s: want whole seconds; see "fabricctl gateway create --help"`},
 		{"bgp peer add tor1 65001", 2, `Error: fabricctl bgp peer add: ASN is missing, or the address: give ADDRESS, --interface or --dynamic; see "fabricctl bgp peer add --help"`},
 		{"bgp peer add tor1 192.0.2.254 65001 --interface eth1", 2, `Error: fabricctl bgp peer add: unexpected argument "192.0.2.254": with --interface or --dynamic the address is found; see "fabricctl bgp peer add --help"`},
 		{"bgp peer add tor1 192.0.2.254 AS1", 2, `Error: fabricctl bgp peer add: ASN "AS1" is not a number from 1 to 4294967295, internal or external; see "fabricctl bgp peer add --help"`},
