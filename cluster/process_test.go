@@ -55,6 +55,7 @@ func beMember(dir, name, address, token string) error {
 // process is a member in a process of its own.
 type process struct {
 	dir, name, address string
+	env                []string // besides that of the tests
 	cmd                *exec.Cmd
 }
 
@@ -62,7 +63,7 @@ type process struct {
 func (p *process) start(t *testing.T, token string) {
 	t.Helper()
 	p.cmd = exec.Command(os.Args[0], "-test.run=^$")
-	p.cmd.Env = append(os.Environ(), processEnv+"="+strings.Join([]string{p.dir, p.name, p.address, token}, " "))
+	p.cmd.Env = append(append(os.Environ(), p.env...), processEnv+"="+strings.Join([]string{p.dir, p.name, p.address, token}, " "))
 	p.cmd.Stderr = os.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if os.Getenv(insideEnv) != "" {
@@ -128,6 +129,10 @@ func startWithProcess(t *testing.T) (*process, []*member) {
 func (p *process) lead(t *testing.T, members []*member) {
 	t.Helper()
 	m := members[0]
+	addresses := []string{p.address}
+	for _, m := range members {
+		addresses = append(addresses, m.Address())
+	}
 	eventually(t, "three members vote", func() bool { return voters(m) == 3 })
 	eventually(t, "the process leads", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -136,7 +141,7 @@ func (p *process) lead(t *testing.T, members []*member) {
 		if !ok {
 			return false
 		}
-		address, err := m.engine.findLeader(ctx, []string{p.address, members[0].Address(), members[1].Address()})
+		address, err := m.engine.findLeader(ctx, addresses)
 		if err != nil {
 			return false
 		}

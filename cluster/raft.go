@@ -1,0 +1,3 @@
+package cluster
+
+import "C" // has raft.c compiled and linked in
