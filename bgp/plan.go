@@ -20,6 +20,7 @@ type Plan struct {
 	Announcements []fabric.Announcement // by prefix
 	Refused       []fabric.RouteState   // what could be announced and is not, by owner and prefix
 	Imports       []fabric.Import
+	RPKI          []fabric.RoutingRPKI
 	Own           []netip.Prefix      // address space of the cluster; only where something is imported
 	Drain         *fabric.MemberDrain // nil: the member announces
 }
@@ -40,6 +41,9 @@ func Make(v fabric.View) (plan Plan, ready bool) {
 	plan.Announcements, plan.Refused = announce(v)
 	if plan.Speaker == nil {
 		return plan, true
+	}
+	for _, r := range v.Desired.RPKIs() {
+		plan.RPKI = append(plan.RPKI, fabric.RoutingRPKI{Name: r.Name, Endpoint: r.Endpoint(), Refresh: r.Refresh, Retry: r.Retry, Expire: r.Expire})
 	}
 	out := newExporter(v, plan.Speaker, plan.Peers)
 	for i := range plan.Announcements {

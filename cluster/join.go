@@ -238,6 +238,7 @@ func addMember(tx *fabric.Tx, m *fabric.Member, secret string, ghost *fabric.Mem
 			return fabric.Conflictf("address-in-use", "address %s belongs to member %q", m.Address, o.Name).WithFix("give an address of the joining host")
 		}
 	}
+	m.Number = s.FreeMemberNumber()
 	return tx.Put(m)
 }
 

@@ -40,7 +40,7 @@ func (n *Node) Bootstrap(ctx context.Context, name, address string) (err error) 
 		return err
 	}
 	id.NodeID = dqlite.BootstrapID
-	member := &fabric.Member{Header: fabric.Header{Name: name}, Address: id.Address, Certificate: id.MemberCertificate, NodeID: id.NodeID}
+	member := &fabric.Member{Header: fabric.Header{Name: name}, Address: id.Address, Certificate: id.MemberCertificate, NodeID: id.NodeID, Number: 1}
 	if err := member.Validate(); err != nil {
 		return err
 	}

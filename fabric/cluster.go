@@ -18,6 +18,8 @@ type Cluster struct {
 // ClusterKeys are the config keys of the cluster.
 var ClusterKeys = KeyTable{
 	{"core.bgp_asn", ASN, "", ScopeGlobal, "AS number with which members speak BGP; without it nothing is announced"},
+	{"bgp.asn_by_failure_domain", ValueType{"list of DOMAIN=ASN", checkDomainASNs}, "", ScopeGlobal, "AS numbers of the members of failure domains, such as rack1=65101,rack2=65102, in place of core.bgp_asn and the template"},
+	{"bgp.asn_template", ValueType{"ASN+number", checkASNTemplate}, "", ScopeGlobal, "AS number for each member, such as 4200000000+number with the number that cluster show tells, in place of core.bgp_asn"},
 	{"bgp.prefixes", ValueType{"list of prefixes", checkPrefixes}, "", ScopeGlobal, "Comma-separated prefixes: nothing outside of them is announced to BGP peers; without it there is no bound"},
 	{"cluster.offline_threshold", Integer(2, 3600), "10", ScopeGlobal, "Seconds without a sign of life after which a member counts as offline"},
 	{"cluster.network_latency", Integer(1, 1000), "20", ScopeGlobal, "Round-trip time in milliseconds that the database assumes between members: elections take about 30 times as long"},
@@ -35,6 +37,26 @@ func (c *Cluster) Validate() error {
 		return Invalidf("bad-name", "the cluster object is named %q, not %q", ClusterName, c.Name)
 	}
 	return ClusterKeys.Check("the server", c.Config)
+}
+
+// check makes sure that the config makes an AS number of each member.
+func (c *Cluster) check(next *Snapshot) error {
+	for _, m := range next.Members() {
+		if err := m.checkASN(next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkDomainASNs(v string) error {
+	_, err := parseDomainASNs(v)
+	return err
+}
+
+func checkASNTemplate(v string) error {
+	_, err := parseASNTemplate(v)
+	return err
 }
 
 // Refs is empty.

@@ -17,6 +17,7 @@ const (
 	ConditionReady    ConditionType = "Ready"    // a network or pool is there on the member
 	ConditionPresent  ConditionType = "Present"  // an image's files are on the member
 	ConditionInstance ConditionType = "Instance" // how an instance is; Data is an InstanceState
+	ConditionRPKI     ConditionType = "RPKI"     // how it stands with an RPKI cache; Data is an RPKIState
 	ConditionSession  ConditionType = "Session"  // how the session with a BGP peer is; Data is a PeerState
 	ConditionRoutes   ConditionType = "Routes"   // what is announced for an owner; Data is a []RouteState
 	ConditionGateway  ConditionType = "Gateway"  // how a gateway is on the member; Data is a GatewayState

@@ -26,6 +26,8 @@ const (
 	KindPeer        Kind = "peer"
 	KindAnycast     Kind = "anycast"
 	KindPolicy      Kind = "policy"
+	KindGroup       Kind = "group"
+	KindRPKI        Kind = "rpki"
 	KindGateway     Kind = "gateway"
 	KindBFDProfile  Kind = "bfd-profile"
 )

@@ -12,6 +12,7 @@ type kindInfo struct {
 var kinds = []kindInfo{
 	{KindCluster, func() Object { return new(Cluster) }},
 	{KindMember, func() Object { return new(Member) }},
+	{KindGroup, func() Object { return new(Group) }},
 	{KindCertificate, func() Object { return new(Certificate) }},
 	{KindToken, func() Object { return new(Token) }},
 	{KindNetwork, func() Object { return new(Network) }},
@@ -24,6 +25,7 @@ var kinds = []kindInfo{
 	{KindPeer, func() Object { return new(Peer) }},
 	{KindAnycast, func() Object { return new(Anycast) }},
 	{KindPolicy, func() Object { return new(Policy) }},
+	{KindRPKI, func() Object { return new(RPKI) }},
 	{KindGateway, func() Object { return new(Gateway) }},
 }
 

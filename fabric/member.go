@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
@@ -12,12 +13,14 @@ import (
 // Member is one host of the cluster.
 type Member struct {
 	Header
-	Address       string `json:"address"`     // host:port of its API and database
-	Certificate   string `json:"certificate"` // PEM; what the member proves itself with to other members
-	NodeID        uint64 `json:"node_id"`     // in the database; never used again after removal
-	Description   string `json:"description,omitempty"`
-	FailureDomain string `json:"failure_domain,omitempty"`
-	Config        Config `json:"config,omitempty"`
+	Address       string   `json:"address"`          // host:port of its API and database
+	Certificate   string   `json:"certificate"`      // PEM; what the member proves itself with to other members
+	NodeID        uint64   `json:"node_id"`          // in the database; never used again after removal
+	Number        int      `json:"number,omitempty"` // the lowest from 1 that was free when it joined; 0: it joined before there were any
+	Description   string   `json:"description,omitempty"`
+	FailureDomain string   `json:"failure_domain,omitempty"`
+	Groups        []string `json:"groups,omitempty"` // sorted; none is DefaultGroup
+	Config        Config   `json:"config,omitempty"`
 }
 
 // DefaultFailureDomain is the failure domain of members that have no other.
@@ -25,7 +28,7 @@ const DefaultFailureDomain = "default"
 
 // MemberKeys are the config keys of a member.
 var MemberKeys = KeyTable{
-	{"bgp.asn", ASN, "", ScopeMember, "AS number of this member, in place of the cluster's core.bgp_asn"},
+	{"bgp.asn", ASN, "", ScopeMember, "AS number of this member, in place of what the cluster gives it"},
 	{"core.bgp_routerid", Addr4, "", ScopeMember, "BGP identifier; by default the member's IPv4 address, or one made from its name"},
 	{"core.bgp_address", Or(String, "none"), "none", ScopeMember, "Address (and optional port) on which to accept BGP sessions; none only dials"},
 	{"bgp.drained", Bool, "false", ScopeMember, "Have peers prefer other members (bgp.drain_mode), then announce nothing, and hand over gateways; fabricctl bgp drain sets it"},
@@ -73,11 +76,18 @@ func (m *Member) Validate() error {
 	return MemberKeys.Check("member "+m.Name, m.Config)
 }
 
-// Refs is empty.
-func (*Member) Refs() []Key { return nil }
+// Domain is the failure domain of the member.
+func (m *Member) Domain() string { return cmp.Or(m.FailureDomain, DefaultFailureDomain) }
 
-// check makes sure that no two BGP peers have one address on the member: its failure domain may select peers.
+// Refs names the groups.
+func (m *Member) Refs() []Key { return m.groupRefs() }
+
+// check makes sure that the member has an AS number where it is made one, and that no two BGP peers have one address on it: its failure domain
+// may select peers.
 func (m *Member) check(next *Snapshot) error {
+	if err := m.checkASN(next); err != nil {
+		return err
+	}
 	for _, p := range next.Peers() {
 		if p.selects(m) {
 			if err := p.check(next); err != nil {
@@ -88,19 +98,13 @@ func (m *Member) check(next *Snapshot) error {
 	return nil
 }
 
-// ASN is the AS number with which a member speaks BGP: its own, or else the cluster's; 0 where there is neither.
-func (s *Snapshot) ASN(member string) uint32 {
-	if m, ok := s.Member(member); ok {
-		if n, err := strconv.ParseUint(MemberKeys.Get(m.Config, "bgp.asn"), 10, 32); err == nil {
-			return uint32(n)
-		}
-	}
-	return s.Cluster().ASN()
-}
-
-// Claims holds the address and the database id.
+// Claims holds address, certificate and number.
 func (m *Member) Claims() []Claim {
-	return []Claim{{"member-address", m.Address}, {"member-certificate", m.Fingerprint()}}
+	claims := []Claim{{"member-address", m.Address}, {"member-certificate", m.Fingerprint()}}
+	if m.Number != 0 {
+		claims = append(claims, Claim{"member-number", strconv.Itoa(m.Number)})
+	}
+	return claims
 }
 
 // Fingerprint is the SHA-256 of the certificate in hex, empty if it is not PEM.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // Peer is a BGP neighbour of some or all members.
@@ -28,7 +27,7 @@ type Peer struct {
 	Families        []string     `json:"families,omitempty"` // FamilyIPv4, FamilyIPv6; none is that of Address, of an unnumbered peer both
 	AddPath         string       `json:"add_path,omitempty"` // AddPathReceive: take all the paths that it has for a prefix, not one (RFC 7911)
 	MaxPrefix       MaxPrefix    `json:"max_prefix,omitzero"`
-	Members         []string     `json:"members,omitempty"` // that have a session with it: names, or failure_domain:NAME; none is all
+	Members         []string     `json:"members,omitempty"` // that have a session with it: names, failure_domain:NAME or group:NAME; none is all
 	Disabled        bool         `json:"disabled,omitempty"`
 	Import          string       `json:"import,omitempty"` // policy of what is taken from it; none: nothing (RFC 8212)
 	Export          string       `json:"export,omitempty"` // policy of what it is told; none: nothing (RFC 8212)
@@ -57,9 +56,6 @@ const (
 	MaxPrefixCease = "cease" // end the session (RFC 4486, subcode 1)
 	MaxPrefixWarn  = "warn"  // say so
 )
-
-// domainSelector begins an entry of Peer.Members that stands for the members of a failure domain.
-const domainSelector = "failure_domain:"
 
 // Kind is KindPeer.
 func (*Peer) Kind() Kind { return KindPeer }
@@ -106,10 +102,8 @@ func (p *Peer) Validate() error {
 			return Invalidf("bad-value", "BGP peer %q: family %q is not one of ipv4 and ipv6, or there twice", p.Name, f)
 		}
 	}
-	for _, m := range p.Members {
-		if domain, ok := strings.CutPrefix(m, domainSelector); ok && domain == "" {
-			return Invalidf("bad-value", "BGP peer %q: members: %q names no failure domain", p.Name, m)
-		}
+	if err := checkSelectors(p.Members); err != nil {
+		return Invalidf("bad-value", "BGP peer %q: %w", p.Name, err)
 	}
 	// TCP_MD5SIG_MAXKEYLEN in tcp(7).
 	if len(p.Password) > 80 {
@@ -201,12 +195,7 @@ func (p *Peer) Refs() []Key {
 	if p.BFD.Profile != "" {
 		refs = append(refs, Key{KindBFDProfile, p.BFD.Profile})
 	}
-	for _, m := range p.Members {
-		if !strings.HasPrefix(m, domainSelector) {
-			refs = append(refs, Key{KindMember, m})
-		}
-	}
-	return refs
+	return append(refs, selectorRefs(p.Members)...)
 }
 
 // Claims is empty: two peers may have one address when their members differ, see check.
@@ -260,7 +249,7 @@ func (p *Peer) On(s *Snapshot, member string) bool {
 
 // selects tells whether the peer is one of a member's, be it disabled or not.
 func (p *Peer) selects(m *Member) bool {
-	return len(p.Members) == 0 || slices.Contains(p.Members, m.Name) || slices.Contains(p.Members, domainSelector+cmp.Or(m.FailureDomain, DefaultFailureDomain))
+	return len(p.Members) == 0 || selected(p.Members, m)
 }
 
 // Carries tells whether sessions with the peer carry the family of an address.

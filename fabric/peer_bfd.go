@@ -46,13 +46,17 @@ func (b PeerBFD) validate(what, name string) error {
 
 // BFDState is the BFD session with a peer.
 type BFDState struct {
-	State     string `json:"state"`             // "admin-down", "down", "init", "up" (RFC 5880, 4.1)
-	Interval  int    `json:"interval"`          // milliseconds between packets that are sent, as agreed
-	Detection int    `json:"detection"`         // milliseconds of silence after which the neighbour is dead, as agreed; 0 while that is not known
-	Flaps     uint64 `json:"flaps"`             // failures of a session that was up
-	Failure   string `json:"failure,omitempty"` // the last failure in words
-	Reason    string `json:"reason,omitempty"`  // slug, when not up
-	Message   string `json:"message,omitempty"` // for people, when not up
+	State     string `json:"state"`     // "admin-down", "down", "init", "up" (RFC 5880, 4.1)
+	Interval  int    `json:"interval"`  // milliseconds between packets that are sent, as agreed
+	Detection int    `json:"detection"` // milliseconds of silence after which the neighbour is dead, as agreed; 0 while that is not known
+	// Multiplier is how many packets in a row the neighbour lets be lost; 0 while it has not been heard.
+	Multiplier int    `json:"multiplier,omitempty"`
+	Diagnostic string `json:"diagnostic,omitempty"`        // why the session last left a state, as this side sees it (RFC 5880, 4.1); empty: no diagnostic
+	Remote     string `json:"remote_diagnostic,omitempty"` // the same as the neighbour sees it
+	Flaps      uint64 `json:"flaps"`                       // failures of a session that was up
+	Failure    string `json:"failure,omitempty"`           // the last failure in words
+	Reason     string `json:"reason,omitempty"`            // slug, when not up
+	Message    string `json:"message,omitempty"`           // for people, when not up
 }
 
 // Up tells whether the path to the neighbour is known to work.

@@ -47,6 +47,7 @@ type PolicyMatch struct {
 	Communities []Community    `json:"communities,omitempty"`
 	ASPath      string         `json:"as_path,omitempty"` // regular expression over the AS numbers with spaces between; _ is a boundary
 	NextHops    []netip.Prefix `json:"next_hops,omitempty"`
+	Validation  []string       `json:"validation,omitempty"` // origin validation states, see Validations
 }
 
 // The address families of routes.
@@ -74,7 +75,7 @@ func (s PolicySet) IsZero() bool {
 // IsZero tells whether every route matches.
 func (m PolicyMatch) IsZero() bool {
 	return len(m.Prefixes) == 0 && m.Family == "" && len(m.Kinds) == 0 && len(m.Owners) == 0 && len(m.Labels) == 0 &&
-		len(m.Communities) == 0 && m.ASPath == "" && len(m.NextHops) == 0
+		len(m.Communities) == 0 && m.ASPath == "" && len(m.NextHops) == 0 && len(m.Validation) == 0
 }
 
 // The policies that are always there.
@@ -175,6 +176,11 @@ func (m PolicyMatch) validate() error {
 		}
 		if m.Family != "" && FamilyOf(r.Prefix.Addr()) != m.Family {
 			return fmt.Errorf("prefix %s can't be of family %s", r, m.Family)
+		}
+	}
+	for _, v := range m.Validation {
+		if !slices.Contains(Validations, v) {
+			return fmt.Errorf("validation %q is not one of %s", v, strings.Join(Validations, ", "))
 		}
 	}
 	for _, k := range m.Kinds {
@@ -281,6 +287,8 @@ func (p *Policy) forExport() (rule int, what string) {
 			return i + 1, "as_path"
 		case len(r.Match.NextHops) > 0:
 			return i + 1, "next_hops"
+		case len(r.Match.Validation) > 0:
+			return i + 1, "validation"
 		}
 	}
 	return 0, ""

@@ -22,6 +22,7 @@ type PolicyRoute struct {
 	Communities []Community
 	ASPath      []uint32
 	NextHop     netip.Addr
+	Validation  string // origin validation state
 }
 
 // PolicyDecision is what a policy says of a route.
@@ -89,6 +90,9 @@ func (d *PolicyDecider) matches(i int, m PolicyMatch, route PolicyRoute) bool {
 		return false
 	}
 	if d.asPaths[i] != nil && !d.asPaths[i].MatchString(asPathText(route.ASPath)) {
+		return false
+	}
+	if len(m.Validation) > 0 && !slices.Contains(m.Validation, route.Validation) {
 		return false
 	}
 	return len(m.NextHops) == 0 || slices.ContainsFunc(m.NextHops, func(p netip.Prefix) bool { return p.Contains(route.NextHop) })

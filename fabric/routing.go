@@ -15,6 +15,7 @@ type Routing struct {
 	Peers         []RoutingPeer  `json:"peers,omitempty"`
 	Announcements []Announcement `json:"announcements,omitempty"`
 	Imports       []Import       `json:"imports,omitempty"` // what is taken of peers; of a peer that is not here, nothing
+	RPKI          []RoutingRPKI  `json:"rpki,omitempty"`    // caches for origin validation
 	Own           []netip.Prefix `json:"own,omitempty"`     // address space of this cluster: nothing in it is taken of any peer
 	Drain         *MemberDrain   `json:"drain,omitempty"`   // nil: announce; otherwise shut down gracefully, then announce nothing
 
@@ -165,6 +166,7 @@ type RoutingState struct {
 	Worker   WorkerState    `json:"worker"`
 	Peers    []PeerState    `json:"peers"`
 	Routes   []RouteState   `json:"routes"`
+	RPKI     []RPKIState    `json:"rpki,omitempty"`     // of every cache, by name
 	Gateways []GatewayState `json:"gateways,omitempty"` // of every wanted gateway, by name
 }
 
@@ -190,14 +192,18 @@ type PeerState struct {
 	State     string       `json:"state"` // "idle", "connect", "active", "opensent", "openconfirm", "established"
 	Since     time.Time    `json:"since"`
 	LastError string       `json:"last_error,omitempty"`
-	Hold      string       `json:"hold,omitempty"`    // slug of why no session is tried now
-	Sent      int          `json:"sent"`              // prefixes announced to it
-	Received  int          `json:"received"`          // prefixes it announced
-	Accepted  int          `json:"accepted"`          // of those, prefixes that the import policy accepts
-	Warning   string       `json:"warning,omitempty"` // what is not right although the session is established
-	Lacks     string       `json:"lacks,omitempty"`   // family that the session was to carry and does not: FamilyIPv4 or FamilyIPv6
-	Flaps     int          `json:"flaps"`             // times an established session was lost
-	BFD       *BFDState    `json:"bfd,omitempty"`     // nil: the session has no BFD
+	Hold      string       `json:"hold,omitempty"`       // slug of why no session is tried now
+	Sent      int          `json:"sent"`                 // prefixes announced to it
+	Received  int          `json:"received"`             // prefixes it announced
+	Accepted  int          `json:"accepted"`             // of those, prefixes that the import policy accepts
+	Warning   string       `json:"warning,omitempty"`    // what is not right although the session is established
+	Lacks     string       `json:"lacks,omitempty"`      // family that the session was to carry and does not: FamilyIPv4 or FamilyIPv6
+	OverLimit bool         `json:"over_limit,omitempty"` // the peer announces more than max_prefix.limit, or the session ended because it did
+	// Updates are UPDATE messages of the session and those before it, as last read.
+	UpdatesIn  uint64    `json:"updates_in"`
+	UpdatesOut uint64    `json:"updates_out"`
+	Flaps      int       `json:"flaps"`         // times an established session was lost
+	BFD        *BFDState `json:"bfd,omitempty"` // nil: the session has no BFD
 }
 
 // DynamicState is what is reported of a dynamic peer: it stands for sessions, each a state of its own.
@@ -293,5 +299,7 @@ const (
 	ReasonSameNeighbor    = "same-neighbor"         // the neighbour has the link-local address of another one
 	ReasonNoFamily        = "family-not-negotiated" // the session does not carry the prefix's IP version, because the peer doesn't
 	ReasonNotExternal     = "not-external"          // the peer is to be external and has our own AS number
+	ReasonRPKIDown        = "rpki-down"             // an RPKI cache does not answer
+	ReasonRPKINoData      = "rpki-no-data"          // an RPKI cache has told nothing yet, or so long ago that it has expired
 	ReasonPenalty         = "penalty"               // the peer is believed to have crashed the routing worker
 )

@@ -109,6 +109,26 @@ func (s *Snapshot) Member(name string) (*Member, bool) { return get[*Member](s, 
 // Members lists the members.
 func (s *Snapshot) Members() []*Member { return all[*Member](s, KindMember) }
 
+// RPKI finds an RPKI cache.
+func (s *Snapshot) RPKI(name string) (*RPKI, bool) { return get[*RPKI](s, KindRPKI, name) }
+
+// RPKIs lists the RPKI caches.
+func (s *Snapshot) RPKIs() []*RPKI { return all[*RPKI](s, KindRPKI) }
+
+// Group finds a group of members; DefaultGroup is always there.
+func (s *Snapshot) Group(name string) (*Group, bool) {
+	if name == DefaultGroup {
+		return &Group{Header: Header{Name: DefaultGroup}, Description: "Members that are in no other group"}, true
+	}
+	return get[*Group](s, KindGroup, name)
+}
+
+// Groups lists the groups of members, DefaultGroup first.
+func (s *Snapshot) Groups() []*Group {
+	first, _ := s.Group(DefaultGroup)
+	return append([]*Group{first}, all[*Group](s, KindGroup)...)
+}
+
 // Certificate finds a client certificate by fingerprint.
 func (s *Snapshot) Certificate(name string) (*Certificate, bool) {
 	return get[*Certificate](s, KindCertificate, name)

@@ -11,6 +11,7 @@ import (
 type View struct {
 	Member  string    // this member
 	Desired *Snapshot // newest known; without quorum, the last good one
+	Since   time.Time // when the member saw that Desired is there; zero where nobody looked
 	Reports *Reports  // what all members say
 	Offline []string  // members that show no sign of life, sorted: what Reports has of them is old
 	Facts   Facts     // what is true here

@@ -76,15 +76,20 @@ func importKey(c *Config) string {
 // reimport has what peers told so far judged anew.
 func (s *Speaker) reimport(ctx context.Context) (err error) {
 	for _, x := range s.sessions {
-		if x.state != established {
-			continue
-		}
-		e := s.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: keyOf(x.peer), Soft: true, Direction: api.ResetPeerRequest_IN})
-		if e != nil {
-			err = errors.Join(err, fmt.Errorf("apply the import policy to what BGP peer %q has told: %w", x.peer.Name, e))
+		if x.state == established {
+			err = errors.Join(err, s.reimportFrom(ctx, x))
 		}
 	}
 	return err
+}
+
+// reimportFrom has what one peer told so far judged anew.
+func (s *Speaker) reimportFrom(ctx context.Context, x *session) error {
+	err := s.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: keyOf(x.peer), Soft: true, Direction: api.ResetPeerRequest_IN})
+	if err != nil {
+		return fmt.Errorf("apply the import policy to what BGP peer %q has told: %w", x.peer.Name, err)
+	}
+	return nil
 }
 
 const (
@@ -294,10 +299,21 @@ func byFamily(ranges []fabric.PrefixRange) [][]fabric.PrefixRange {
 }
 
 // conditions are alternatives that together say what m says of routes that come from a peer: one statement can't have a list of prefixes of
-// both families, nor of communities of both sizes.
+// both families, nor of communities of both sizes, nor more than one validation state.
 func (b *builder) conditions(p fabric.RoutingPeer, m fabric.PolicyMatch) []*api.Conditions {
+	if len(m.Validation) == 0 {
+		return b.conditionsOf(p, m, 0)
+	}
+	var all []*api.Conditions
+	for _, v := range m.Validation {
+		all = append(all, b.conditionsOf(p, m, validationResults[v])...)
+	}
+	return all
+}
+
+func (b *builder) conditionsOf(p fabric.RoutingPeer, m fabric.PolicyMatch, validation int32) []*api.Conditions {
 	common := func() *api.Conditions {
-		c := &api.Conditions{NeighborSet: b.neighbour(p)}
+		c := &api.Conditions{NeighborSet: b.neighbour(p), RpkiResult: validation}
 		switch m.Family {
 		case fabric.FamilyIPv4:
 			c.AfiSafiIn = []*api.Family{familyOf(netip.IPv4Unspecified())}

@@ -30,6 +30,7 @@ type session struct {
 	received   int
 	most       int // received of one family
 	accepted   int
+	in, out    counter   // UPDATE messages
 	remote     uint32    // AS number that the peer says it has
 	hold       string    // slug of why it is held down
 	held       time.Time // until when a session that ended for good reason is not tried again; zero where it is
@@ -37,6 +38,18 @@ type session struct {
 	lacks      string    // family that the session was to carry and does not, see fabric.PeerState
 	plain      bool      // the peer takes no IPv6 next hops for IPv4: the session is set up without
 }
+
+// counter is a count of GoBGP's that goes on when GoBGP begins anew, as it does when a session is set up again.
+type counter struct{ before, now uint64 }
+
+func (c *counter) saw(n uint64) {
+	if n < c.now {
+		c.before += c.now
+	}
+	c.now = n
+}
+
+func (c counter) total() uint64 { return c.before + c.now }
 
 func newSession(p fabric.RoutingPeer) *session {
 	return &session{peer: p, state: "idle", since: time.Now().UTC().Truncate(time.Millisecond)}
@@ -46,6 +59,7 @@ func (x *session) public(e *peerErrors) fabric.PeerState {
 	p := fabric.PeerState{
 		Name: x.peer.Name, Address: x.peer.Address, Interface: x.peer.Interface, ASN: cmp.Or(x.peer.ASN, x.remote),
 		State: x.state, Hold: x.hold, Since: x.since, LastError: x.loss, Received: x.received, Accepted: x.accepted, Flaps: x.flaps,
+		UpdatesIn: x.in.total(), UpdatesOut: x.out.total(), OverLimit: x.hold == fabric.ReasonMaxPrefix,
 	}
 	if x.state != established {
 		if last := e.last(x.peer.Address); last != "" {
@@ -55,7 +69,7 @@ func (x *session) public(e *peerErrors) fabric.PeerState {
 	}
 	p.Lacks = x.lacks
 	if m := x.peer.MaxPrefix; m.Action == fabric.MaxPrefixWarn && x.most > m.Limit {
-		p.Warning = fmt.Sprintf("%d prefixes of one family received: max_prefix.limit is %d", x.most, m.Limit)
+		p.OverLimit, p.Warning = true, fmt.Sprintf("%d prefixes of one family received: max_prefix.limit is %d", x.most, m.Limit)
 	} else if x.plain {
 		p.Warning = "the peer takes no IPv6 next hops for IPv4 (RFC 8950): the session carries IPv6 only"
 	}
@@ -259,6 +273,8 @@ func (s *Speaker) readSessions(ctx context.Context) {
 		if x == nil {
 			return
 		}
+		x.in.saw(p.GetState().GetMessages().GetReceived().GetUpdate())
+		x.out.saw(p.GetState().GetMessages().GetSent().GetUpdate())
 		x.received, x.most = 0, 0
 		stale = s.countStale(x, p) || stale
 		for _, f := range p.AfiSafis {

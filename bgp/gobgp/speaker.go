@@ -25,7 +25,8 @@ type Config struct {
 	Paths   []Path
 	Imports []fabric.Import         // what is taken of peers; of a peer that is not here, nothing
 	Keys    map[netip.Prefix]string // TCP MD5 passwords of connections that are accepted, beside those of peers
-	Own     []netip.Prefix          // nothing inside of these is taken of any peer
+	RPKI    []fabric.RoutingRPKI
+	Own     []netip.Prefix // nothing inside of these is taken of any peer
 	// Restarting tells that an earlier run of this program had these sessions, ended less than a restart time ago, and that the kernel has
 	// forwarded since as it did: peers are asked to keep the routes they have (RFC 4724, 4.1).
 	Restarting bool
@@ -43,6 +44,7 @@ type Path struct {
 // State is how a speaker is. It must not be changed.
 type State struct {
 	Peers []fabric.PeerState // by name
+	RPKI  []fabric.RPKIState // by name
 	Err   error              // why the last Config is not in force
 	// Version is that of the Config in force: established peers have been told of its paths, or are being told.
 	Version uint64
@@ -66,23 +68,24 @@ type Speaker struct {
 	fail    chan struct{}
 
 	// Of the goroutine of Run.
-	server   *server.BgpServer
-	running  *fabric.Speaker
-	began    time.Time
-	events   chan *api.Peer
-	sessions map[string]*session // by name
-	book     *book
-	classes  *classes
-	round    uint64                  // of classify
-	keys     map[netip.Prefix]string // that listening sockets have
-	imports  string                  // that are in force, see importKey
-	version  uint64                  // of the config in force
-	stale    bool                    // the state does not show all that happened
-	told     bool                    // peers may have been told something since the state was read
-	unranked bool                    // which of our paths are the best is to be looked at again
-	due      time.Time               // when it will again; zero while it does
-	rest     time.Time               // no reading of state before this
-	err      error
+	server    *server.BgpServer
+	running   *fabric.Speaker
+	began     time.Time
+	events    chan *api.Peer
+	validator *validator
+	sessions  map[string]*session // by name
+	book      *book
+	classes   *classes
+	round     uint64                  // of classify
+	keys      map[netip.Prefix]string // that listening sockets have
+	imports   string                  // that are in force, see importKey
+	version   uint64                  // of the config in force
+	stale     bool                    // the state does not show all that happened
+	told      bool                    // peers may have been told something since the state was read
+	unranked  bool                    // which of our paths are the best is to be looked at again
+	due       time.Time               // when it will again; zero while it does
+	rest      time.Time               // no reading of state before this
+	err       error
 }
 
 // New makes a speaker. changed is called after each change of State; it must not block.
@@ -92,6 +95,7 @@ func New(log *slog.Logger, changed func()) *Speaker {
 		wake: make(chan struct{}, 1), stop: make(chan chan struct{}),
 		events: make(chan *api.Peer, 64), book: newBook(), turned: make(chan struct{}), failed: map[string]string{}, fail: make(chan struct{}, 1),
 	}
+	s.validator = newValidator()
 	s.forget()
 	s.logger = &logger{log: log, errors: s.errors, phases: s.phases}
 	s.server = server.NewBgpServer(server.LoggerOption(s.logger))
@@ -199,6 +203,12 @@ func (s *Speaker) Run(ctx context.Context) {
 			s.event(ctx, p)
 		case <-s.phases.fresh:
 			s.keepRestarting(ctx)
+		case <-s.validator.data:
+			s.feedData(ctx)
+		case <-s.validator.heard:
+			s.revalidate(ctx)
+		case <-s.validator.state:
+			s.stale = true
 		case <-s.errors.fresh:
 			s.stale = true
 		case <-read.C:
@@ -272,7 +282,7 @@ func (s *Speaker) put(ctx context.Context, c *Config) error {
 		}
 	}
 	// Sessions that go, go first: their addresses may be another's now. Sessions that come, come last: their first words are complete then.
-	err := s.dropPeers(ctx, c)
+	err := errors.Join(s.dropPeers(ctx, c), s.setCaches(ctx, c))
 	err = errors.Join(err, s.setKeys(c.Keys))
 	done, perr := s.setPaths(ctx, c, s.classify(c))
 	if err = errors.Join(err, perr); !done {
@@ -291,11 +301,12 @@ func (s *Speaker) read(ctx context.Context) {
 		p.Sent = s.book.sent(name)
 		next.Peers = append(next.Peers, p)
 	}
+	next.RPKI = s.validator.caches()
 	news := s.told
 	s.stale, s.told = false, false
 	s.rest = time.Now().Add(max(readFloor, readShare*time.Since(began)))
 	s.mu.Lock()
-	news = news || s.state.Version != next.Version || !slices.Equal(s.state.Peers, next.Peers) || fmt.Sprint(s.state.Err) != fmt.Sprint(next.Err)
+	news = news || s.state.Version != next.Version || !slices.Equal(s.state.Peers, next.Peers) || !slices.Equal(s.state.RPKI, next.RPKI) || fmt.Sprint(s.state.Err) != fmt.Sprint(next.Err)
 	s.state = next
 	s.mu.Unlock()
 	if news {

@@ -20,7 +20,7 @@ import (
 
 func (a *app) bgpCommand() *cobra.Command {
 	peer := group("peer", "Manage BGP neighbours", a.peerAdd(), a.peerList(), a.peerShow(), a.peerSet(), a.peerEdit(), a.peerRemove())
-	return group("bgp", "Manage BGP", peer, a.policyCommand(), a.bfdProfileCommand(), a.bgpSummary(), a.bgpRoutes(), a.bgpDrain(), a.bgpUndrain())
+	return group("bgp", "Manage BGP", peer, a.policyCommand(), a.bfdProfileCommand(), a.rpkiCommand(), a.bgpSummary(), a.bgpRoutes(), a.bgpDrain(), a.bgpUndrain())
 }
 
 // peerFlags are the flags of what can be set of a peer, for a new one and for one that is there.
@@ -338,7 +338,8 @@ func sessionColumns(now time.Time) []column[api.BGPSession] {
 		{"BFD", bfdWords},
 		{"SENT", func(s api.BGPSession) string { return strconv.Itoa(s.Sent) }},
 		{"RECEIVED", func(s api.BGPSession) string { return strconv.Itoa(s.Received) }},
-		{"LOST", func(s api.BGPSession) string { return strconv.Itoa(s.Flaps) }},
+		{"REJECTED", func(s api.BGPSession) string { return strconv.Itoa(s.Received - s.Accepted) }},
+		{"FLAPS", func(s api.BGPSession) string { return strconv.Itoa(s.Flaps) }},
 		{"WHY NOT", func(s api.BGPSession) string {
 			if s.Established() {
 				return s.Message

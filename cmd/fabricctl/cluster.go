@@ -30,7 +30,7 @@ func (a *app) clusterCommand() *cobra.Command {
 			return c.UpdateMember(ctx, name, put, etag)
 		},
 	}
-	commands := append([]*cobra.Command{a.bootstrapCommand(), a.memberAdd(), a.joinCommand(), a.memberList(), a.memberShow(), a.memberRemove(), a.tokenList(), a.tokenRevoke()}, keyed.commands(a)...)
+	commands := append([]*cobra.Command{a.bootstrapCommand(), a.memberAdd(), a.joinCommand(), a.memberList(), a.memberShow(), a.memberRemove(), a.clusterGroupCommand(), a.tokenList(), a.tokenRevoke()}, keyed.commands(a)...)
 	return group("cluster", "Manage the members of the cluster", commands...)
 }
 
@@ -137,13 +137,13 @@ func (a *app) memberList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return list(a.out, *f, all, []column[incusapi.ClusterMember]{
-			{"NAME", func(m incusapi.ClusterMember) string { return m.ServerName }},
-			{"URL", func(m incusapi.ClusterMember) string { return m.URL }},
-			{"ROLES", func(m incusapi.ClusterMember) string { return strings.Join(m.Roles, "\n") }},
-			{"FAILURE DOMAIN", func(m incusapi.ClusterMember) string { return m.FailureDomain }},
-			{"STATE", func(m incusapi.ClusterMember) string { return upper(m.Status) }},
-			{"MESSAGE", func(m incusapi.ClusterMember) string { return m.Message }},
+		return list(a.out, *f, all, []column[api.ClusterMember]{
+			{"NAME", func(m api.ClusterMember) string { return m.ServerName }},
+			{"URL", func(m api.ClusterMember) string { return m.URL }},
+			{"ROLES", func(m api.ClusterMember) string { return strings.Join(m.Roles, "\n") }},
+			{"FAILURE DOMAIN", func(m api.ClusterMember) string { return m.FailureDomain }},
+			{"STATE", func(m api.ClusterMember) string { return upper(m.Status) }},
+			{"MESSAGE", func(m api.ClusterMember) string { return m.Message }},
 		})
 	}
 	return cmd

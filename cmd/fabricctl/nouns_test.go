@@ -158,11 +158,11 @@ func TestSessionColumns(t *testing.T) {
 	alone := session("established", "")
 	alone.BFD, alone.Message = &fabric.BFDState{State: "down"}, "BFD is down: the neighbour was never heard"
 	for want, s := range map[string]api.BGPSession{
-		"n1 | tor1 | 192.0.2.254 | 65001 | established | 1m 30s |  | 7 | 2 | 1 | ":                                               session("established", "hold timer expired"),
-		"n1 | tor1 | 192.0.2.254 | 65001 | active | 1m 30s |  | 7 | 2 | 1 | connection refused":                                  refused,
-		"n1 | tor1 | 192.0.2.254 | 65001 | unknown: member offline | 1m 30s |  | 7 | 2 | 1 | ":                                   stale,
-		"n1 | tor1 | 192.0.2.254 | 65001 | established | 1m 30s | up 150 ms | 7 | 2 | 1 | ":                                      fast,
-		"n1 | tor1 | 192.0.2.254 | 65001 | established | 1m 30s | down | 7 | 2 | 1 | BFD is down: the neighbour was never heard": alone,
+		"n1 | tor1 | 192.0.2.254 | 65001 | established | 1m 30s |  | 7 | 2 | 2 | 1 | ":                                               session("established", "hold timer expired"),
+		"n1 | tor1 | 192.0.2.254 | 65001 | active | 1m 30s |  | 7 | 2 | 2 | 1 | connection refused":                                  refused,
+		"n1 | tor1 | 192.0.2.254 | 65001 | unknown: member offline | 1m 30s |  | 7 | 2 | 2 | 1 | ":                                   stale,
+		"n1 | tor1 | 192.0.2.254 | 65001 | established | 1m 30s | up 150 ms | 7 | 2 | 2 | 1 | ":                                      fast,
+		"n1 | tor1 | 192.0.2.254 | 65001 | established | 1m 30s | down | 7 | 2 | 2 | 1 | BFD is down: the neighbour was never heard": alone,
 	} {
 		var cells []string
 		for _, c := range sessionColumns(now) {

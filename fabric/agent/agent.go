@@ -37,7 +37,9 @@ type Agent struct {
 	releases map[*runner][]fabric.Key
 	own      []fabric.Condition // all modules', once each has reported
 	complete bool
-	heard    chan struct{} // closed and replaced when own changes
+	heard    chan struct{}    // closed and replaced when own changes
+	seen     *fabric.Snapshot // newest
+	since    time.Time        // when that was seen
 	overlaid overlay
 }
 
@@ -131,6 +133,7 @@ func (a *Agent) follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-signal:
+			a.snapshot()
 			a.wakeAll(nil)
 		case <-tick.C:
 			if now := a.offline(); !slices.Equal(now, offline) {
@@ -213,8 +216,19 @@ func call(ctx context.Context, m fabric.Module, v fabric.View) (report fabric.Re
 	return m.Reconcile(ctx, v)
 }
 
+// snapshot is the newest one, and when it was first seen.
+func (a *Agent) snapshot() (*fabric.Snapshot, time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.o.Store.Snapshot(); s != a.seen {
+		a.seen, a.since = s, time.Now()
+	}
+	return a.seen, a.since
+}
+
 func (a *Agent) view() (fabric.View, bool) {
-	v := fabric.View{Member: a.o.Member, Desired: a.o.Store.Snapshot(), Reports: a.Reports(), Offline: a.offline(), Facts: a.Facts()}
+	desired, since := a.snapshot()
+	v := fabric.View{Member: a.o.Member, Desired: desired, Since: since, Reports: a.Reports(), Offline: a.offline(), Facts: a.Facts()}
 	return v, v.Desired.Revision > 0
 }
 

@@ -95,7 +95,7 @@ func (f *fixture) bootstrap(t testing.TB) {
 	f.mu.Unlock()
 	put(t, f.store, &fabric.Cluster{Header: fabric.Header{Name: fabric.ClusterName}, Config: fabric.Config{}})
 	for i, name := range slices.Sorted(mapsKeys(f.members)) {
-		put(t, f.store, &fabric.Member{Header: fabric.Header{Name: name}, Address: fmt.Sprintf("192.0.2.%d:8443", i+1), Certificate: f.members[name].pem, NodeID: uint64(i + 1)})
+		put(t, f.store, &fabric.Member{Header: fabric.Header{Name: name}, Address: fmt.Sprintf("192.0.2.%d:8443", i+1), Certificate: f.members[name].pem, NodeID: uint64(i + 1), Number: i + 1})
 	}
 }
 
@@ -293,7 +293,7 @@ func (m *member) Bootstrap(ctx context.Context, name, address string) error {
 		if err := tx.Put(&fabric.Cluster{Header: fabric.Header{Name: fabric.ClusterName}, Config: fabric.Config{}}); err != nil {
 			return err
 		}
-		return tx.Put(&fabric.Member{Header: fabric.Header{Name: name}, Address: address, Certificate: m.pem, NodeID: 1})
+		return tx.Put(&fabric.Member{Header: fabric.Header{Name: name}, Address: address, Certificate: m.pem, NodeID: 1, Number: 1})
 	})
 	return err
 }

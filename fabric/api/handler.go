@@ -284,7 +284,11 @@ func (r *request) admit(a access) error {
 	if project := r.query("project"); project != "" && project != "default" {
 		return fabric.NotFoundf("project %q does not exist", project).WithFix("the one project is called default")
 	}
-	if _, err := r.target(); err != nil {
+	target := r.target
+	if r.Method == http.MethodPost && r.URL.Path == "/1.0/instances" {
+		target = r.place
+	}
+	if _, err := target(); err != nil {
 		return err
 	}
 	return nil
@@ -368,6 +372,18 @@ func (r *request) target() (string, error) {
 		return "", fabric.NotFoundf("target %q is not a member of the cluster", name).WithFix("see fabricctl cluster list")
 	}
 	return name, nil
+}
+
+// place is the target, which may also be @GROUP: where an instance is to go.
+func (r *request) place() (string, error) {
+	group, ok := strings.CutPrefix(r.query("target"), "@")
+	if !ok {
+		return r.target()
+	}
+	if key := (fabric.Key{Kind: fabric.KindGroup, Name: group}); group != fabric.DefaultGroup && !has(r.snap, key) {
+		return "", notFound(key)
+	}
+	return "@" + group, nil
 }
 
 // subject is the target, or this member.

@@ -18,11 +18,11 @@ func (s *Server) postInstances(r *request) (reply, error) {
 	if err := checkSource(post); err != nil {
 		return reply{}, err
 	}
-	target, err := r.target()
+	target, err := r.place()
 	if err != nil {
 		return reply{}, err
 	}
-	if target != "" && offline(r.status, target) {
+	if target != "" && !strings.HasPrefix(target, "@") && offline(r.status, target) {
 		return reply{}, fabric.Errorf(fabric.CodeUnavailable, "member-offline", "create instance %q: member %q is offline", post.Name, target).
 			WithFix("choose another target, or none")
 	}

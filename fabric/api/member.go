@@ -12,14 +12,22 @@ import (
 	"netfabric/fabric"
 )
 
+// ClusterMember is a member of the cluster.
+type ClusterMember struct {
+	incusapi.ClusterMember
+	Number int    `json:"number"`                 // for bgp.asn_template; 0: it joined before members had any
+	ASN    uint32 `json:"bgp_asn"`                // with which it speaks BGP; 0: it does not
+	From   string `json:"bgp_asn_from,omitempty"` // config key that the AS number comes from
+}
+
 // GetMembers lists the members of the cluster.
-func (c *Client) GetMembers(ctx context.Context) ([]incusapi.ClusterMember, error) {
-	return list[incusapi.ClusterMember](ctx, c, "/1.0/cluster/members")
+func (c *Client) GetMembers(ctx context.Context) ([]ClusterMember, error) {
+	return list[ClusterMember](ctx, c, "/1.0/cluster/members")
 }
 
 // GetMember finds a member.
-func (c *Client) GetMember(ctx context.Context, name string) (*incusapi.ClusterMember, string, error) {
-	return one[incusapi.ClusterMember](ctx, c, "/1.0/cluster/members/"+seg(name))
+func (c *Client) GetMember(ctx context.Context, name string) (*ClusterMember, string, error) {
+	return one[ClusterMember](ctx, c, "/1.0/cluster/members/"+seg(name))
 }
 
 // UpdateMember replaces description, failure domain and config of a member.
@@ -62,11 +70,12 @@ func (s *Server) getMember(r *request) (reply, error) {
 // databaseRoles are the roles of the database in the words of the dialect.
 var databaseRoles = map[string]string{"voter": "database", "stand-by": "database-standby"}
 
-func showMember(r *request, m *fabric.Member) incusapi.ClusterMember {
-	shown := incusapi.ClusterMember{
+func showMember(r *request, m *fabric.Member) ClusterMember {
+	shown := ClusterMember{Number: m.Number, ClusterMember: incusapi.ClusterMember{
 		ClusterMemberPut: memberPut(m), ServerName: m.Name, URL: "https://" + m.Address,
 		Status: "Offline", Message: "no sign of life since this daemon started",
-	}
+	}}
+	shown.ASN, shown.From = r.snap.ASNFrom(m.Name)
 	i := slices.IndexFunc(r.status.Members, func(st fabric.MemberStatus) bool { return st.Name == m.Name })
 	if m.Name == r.status.Self {
 		shown.Architecture = architecture()
@@ -96,7 +105,7 @@ func showMember(r *request, m *fabric.Member) incusapi.ClusterMember {
 
 func memberPut(m *fabric.Member) incusapi.ClusterMemberPut {
 	return incusapi.ClusterMemberPut{
-		Roles: []string{}, Groups: []string{}, FailureDomain: cmp.Or(m.FailureDomain, "default"), Description: m.Description, Config: incusapi.ConfigMap(clean(m.Config)),
+		Roles: []string{}, Groups: slices.Clone(m.AllGroups()), FailureDomain: m.Domain(), Description: m.Description, Config: incusapi.ConfigMap(clean(m.Config)),
 	}
 }
 
@@ -106,7 +115,7 @@ func (s *Server) putMember(r *request) (reply, error) {
 		return reply{}, err
 	}
 	key := fabric.Key{Kind: fabric.KindMember, Name: r.PathValue("name")}
-	_, err = edit(s, r, key, func(_ *fabric.Tx, m *fabric.Member) error {
+	_, err = edit(s, r, key, func(tx *fabric.Tx, m *fabric.Member) error {
 		roles := showMember(r, m).Roles
 		put := memberPut(m)
 		put.Roles = roles
@@ -116,8 +125,8 @@ func (s *Server) putMember(r *request) (reply, error) {
 		if put.Roles != nil && !slices.Equal(slices.Sorted(slices.Values(put.Roles)), slices.Sorted(slices.Values(roles))) {
 			return fabric.Errorf(fabric.CodeNotSupported, "roles", "member %q: roles are given by the cluster itself and can't be set", m.Name)
 		}
-		if len(put.Groups) > 0 {
-			return fabric.Errorf(fabric.CodeNotSupported, "groups", "member %q: there are no groups of members", m.Name)
+		if err := assign(tx, m, put.Groups); err != nil {
+			return err
 		}
 		m.Description, m.Config, m.FailureDomain = put.Description, clean(put.Config), put.FailureDomain
 		if m.FailureDomain == "default" {
@@ -126,6 +135,25 @@ func (s *Server) putMember(r *request) (reply, error) {
 		return nil
 	})
 	return done(err)
+}
+
+// assign puts a member into exactly these groups. Those that it comes into or leaves are another version afterwards, for whoever edits them.
+func assign(tx *fabric.Tx, m *fabric.Member, groups []string) error {
+	before := m.AllGroups()
+	m.SetGroups(groups)
+	for _, g := range append(slices.Clone(before), m.AllGroups()...) {
+		if slices.Contains(before, g) == m.InGroup(g) || g == fabric.DefaultGroup {
+			continue
+		}
+		group, ok := tx.Snapshot().Group(g)
+		if !ok {
+			return fabric.Invalidf("no-group", "member %q: there is no cluster group %q", m.Name, g).WithFix("make it: fabricctl cluster group create %s", g)
+		}
+		if err := tx.Put(fabric.Clone(group)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Server) postMembers(r *request) (reply, error) {

@@ -32,7 +32,7 @@ func NewMetrics() *Metrics {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
 		}, []string{"method", "path"}),
 		applied: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "fabric_routing_apply_duration_seconds", Help: "Time from the plan of a new routing value to the worker's word that it is in force.",
+			Name: "fabric_routing_apply_duration_seconds", Help: "Time from when this member saw a new state (of the database, or of what runs here) to the worker's word that the routing that follows from it is in force.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
 		}),
 		restarts: prometheus.NewCounter(prometheus.CounterOpts{

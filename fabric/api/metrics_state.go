@@ -21,6 +21,16 @@ var (
 	descSession   = desc("bgp_session_up", "1 while the session of this member with the peer is established.", "member", "peer")
 	descSent      = desc("bgp_prefixes_sent", "Prefixes that this member announces to the peer.", "member", "peer")
 	descReceived  = desc("bgp_prefixes_received", "Prefixes that the peer announces to this member.", "member", "peer")
+	descRejected  = desc("bgp_prefixes_rejected", "Prefixes of the peer that the import policy does not take.", "member", "peer")
+	descUpdates   = desc("bgp_updates_total", "UPDATE messages of the sessions with the peer since the worker started, as last read.", "member", "peer", "direction")
+	descOver      = desc("bgp_max_prefix_exceeded", "1 while the peer announces more than max_prefix.limit, or its session is down because it did.", "member", "peer")
+	descBFD       = desc("bfd_session_up", "1 while BFD with the peer is up. Only of peers with BFD.", "member", "peer")
+	descBFDTime   = desc("bfd_detection_seconds", "Silence after which the peer counts as dead, as agreed; 0 while it is not known.", "member", "peer")
+	descBFDFlaps  = desc("bfd_session_flaps_total", "Failures of a BFD session that was up.", "member", "peer")
+	descCheck     = desc("anycast_check_ok", "1 while the checks of the copy on this member succeed for all addresses of the service. Not of copies whose process or link is dead.", "service", "instance")
+	descRPKI      = desc("rpki_connected", "1 while the RPKI cache is connected and has told its data.", "member", "cache")
+	descVRPs      = desc("rpki_vrps", "Validated ROA payloads of the RPKI cache that are in use.", "member", "cache", "family")
+	descSerial    = desc("rpki_serial", "Serial number of the data of the RPKI cache.", "member", "cache")
 	descFlaps     = desc("bgp_session_flaps_total", "Times the established session was lost since the worker started.", "member", "peer")
 	descCopy      = desc("anycast_copy_healthy", "1 while the copy on this member is healthy for all addresses of the service.", "service", "instance")
 	descRoute     = desc("route_announced", "1 while at least one peer of this member has been told of the prefix. Left out with more than 10000 prefixes.", "prefix", "kind", "owner")
@@ -34,7 +44,7 @@ var (
 	descInstances = desc("instances", "Instances of this member by status.", "status")
 	descModule    = desc("module_ok", "1 while the reconciler works without error.", "module")
 	descObjects   = desc("objects", "Objects in the database by kind.", "kind")
-	allStateDescs = []*prometheus.Desc{descInfo, descSession, descSent, descReceived, descFlaps, descCopy, descRoute, descRoutes, descWorker, descWorkerAt, descRevision, descQuorum, descLeader, descOnline, descInstances, descModule, descObjects,
+	allStateDescs = []*prometheus.Desc{descInfo, descRPKI, descVRPs, descSerial, descSession, descSent, descReceived, descRejected, descUpdates, descOver, descBFD, descBFDTime, descBFDFlaps, descCheck, descFlaps, descCopy, descRoute, descRoutes, descWorker, descWorkerAt, descRevision, descQuorum, descLeader, descOnline, descInstances, descModule, descObjects,
 		descGateway, descGatewaySince, descTrack, descAdverts, descDiscarded}
 	instanceStates = []fabric.InstanceStatus{fabric.InstanceRunning, fabric.InstanceStopped, fabric.InstanceStarting, fabric.InstanceStopping, fabric.InstanceError}
 )
@@ -109,18 +119,33 @@ func (c *stateCollector) instances(g gauges, snap *fabric.Snapshot, reports *fab
 
 func (c *stateCollector) sessions(g gauges, state *fabric.RoutingState, self string) {
 	g.set(descWorkerAt, float64(state.Worker.Started.UnixMilli())/1000)
+	for _, r := range state.RPKI {
+		g.flag(descRPKI, r.Connected, self, r.Name)
+		g.set(descVRPs, float64(r.IPv4), self, r.Name, fabric.FamilyIPv4)
+		g.set(descVRPs, float64(r.IPv6), self, r.Name, fabric.FamilyIPv6)
+		g.set(descSerial, float64(r.Serial), self, r.Name)
+	}
 	for _, p := range state.Peers {
 		g.flag(descSession, p.Established(), self, p.Name)
 		g.set(descSent, float64(p.Sent), self, p.Name)
 		g.set(descReceived, float64(p.Received), self, p.Name)
-		g <- prometheus.MustNewConstMetric(descFlaps, prometheus.CounterValue, float64(p.Flaps), self, p.Name)
+		g.set(descRejected, float64(p.Received-p.Accepted), self, p.Name)
+		g.count(descUpdates, float64(p.UpdatesIn), self, p.Name, "in")
+		g.count(descUpdates, float64(p.UpdatesOut), self, p.Name, "out")
+		g.flag(descOver, p.OverLimit, self, p.Name)
+		g.count(descFlaps, float64(p.Flaps), self, p.Name)
+		if b := p.BFD; b != nil {
+			g.flag(descBFD, b.Up(), self, p.Name)
+			g.set(descBFDTime, float64(b.Detection)/1000, self, p.Name)
+			g.count(descBFDFlaps, float64(b.Flaps), self, p.Name)
+		}
 	}
 }
 
 func (c *stateCollector) routes(g gauges, state *fabric.RoutingState) {
 	type group struct{ kind, announced string }
 	type copyOf struct{ service, instance string }
-	groups, copies := map[group]int{}, map[copyOf]bool{}
+	groups, copies, checks := map[group]int{}, map[copyOf]bool{}, map[copyOf]bool{}
 	single := len(state.Routes) <= maxRouteSeries
 	for _, r := range state.Routes {
 		told := false
@@ -138,10 +163,17 @@ func (c *stateCollector) routes(g gauges, state *fabric.RoutingState) {
 			key := copyOf{r.Owner.Name, x.Instance}
 			before, known := copies[key]
 			copies[key] = x.Healthy && (before || !known)
+			if x.Check != "" && x.Reason != fabric.ReasonProcessDead && x.Reason != fabric.ReasonLinkDown {
+				before, known := checks[key]
+				checks[key] = x.Reason != fabric.ReasonCheckFailed && x.Reason != fabric.ReasonCheckPending && (before || !known)
+			}
 		}
 	}
 	for key, n := range groups {
 		g.set(descRoutes, float64(n), key.kind, key.announced)
+	}
+	for key, ok := range checks {
+		g.flag(descCheck, ok, key.service, key.instance)
 	}
 	for key, healthy := range copies {
 		g.flag(descCopy, healthy, key.service, key.instance)

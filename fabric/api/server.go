@@ -39,6 +39,7 @@ var extensions = []string{
 	"clustering_description",
 	"clustering_edit_roles",
 	"clustering_failure_domains",
+	"clustering_groups",
 	"clustering_join",
 	"clustering_join_token",
 	"clustering_roles",

@@ -61,6 +61,7 @@ func (s *Server) watch(ctx context.Context) {
 // lifecycleNames are the kinds as events call them, and where their objects are. Kinds that are not here make no events.
 var lifecycleNames = map[fabric.Kind][2]string{
 	fabric.KindMember:      {"cluster-member", "/1.0/cluster/members/"},
+	fabric.KindGroup:       {"cluster-group", "/1.0/cluster/groups/"},
 	fabric.KindCertificate: {"certificate", "/1.0/certificates/"},
 	fabric.KindNetwork:     {"network", "/1.0/networks/"},
 	fabric.KindPool:        {"storage-pool", "/1.0/storage-pools/"},
@@ -72,6 +73,7 @@ var lifecycleNames = map[fabric.Kind][2]string{
 	fabric.KindAnycast:     {"anycast", "/1.0/anycast/"},
 	fabric.KindPolicy:      {"bgp-policy", "/1.0/bgp/policies/"},
 	fabric.KindBFDProfile:  {"bfd-profile", bfdProfilesURL + "/"},
+	fabric.KindRPKI:        {"bgp-rpki", "/1.0/bgp/rpki/"},
 	fabric.KindGateway:     {"gateway", "/1.0/gateways/"},
 }
 

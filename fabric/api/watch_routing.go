@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"netfabric/fabric"
 )
@@ -14,6 +15,7 @@ type RoutingEvent struct {
 	Action   string       `json:"action"` // one of the Action constants, or gateway-STATE
 	Member   string       `json:"member"`
 	Peer     string       `json:"peer,omitempty"`
+	Cache    string       `json:"cache,omitempty"` // RPKI
 	Gateway  string       `json:"gateway,omitempty"`
 	Family   string       `json:"family,omitempty"` // of the gateway: ipv4, ipv6
 	Prefix   netip.Prefix `json:"prefix,omitzero"`
@@ -32,6 +34,9 @@ const (
 	ActionBFDDown         = "bfd-down"
 	ActionSessionUp       = "session-up"
 	ActionSessionDown     = "session-down"
+	ActionRPKIUp          = "rpki-up"    // a cache is connected and has told its data
+	ActionRPKIDown        = "rpki-down"  // it does not answer, or its data have expired (reason rpki-no-data)
+	ActionMaxPrefix       = "max-prefix" // the peer announces more than max_prefix.limit
 	ActionCopyHealthy     = "copy-healthy"
 	ActionCopyUnhealthy   = "copy-unhealthy" // also when the reason changes
 	ActionCopyKept        = "copy-kept"      // unhealthy, and used all the same
@@ -41,7 +46,7 @@ const (
 
 // actionOrder has causes before effects, and what is lost before what is gained.
 var actionOrder = []string{
-	ActionMemberOffline, ActionMemberOnline, ActionBFDDown, ActionSessionDown, ActionSessionUp, ActionBFDUp,
+	ActionMemberOffline, ActionMemberOnline, ActionRPKIDown, ActionRPKIUp, ActionBFDDown, ActionMaxPrefix, ActionSessionDown, ActionSessionUp, ActionBFDUp,
 	ActionCopyUnhealthy, ActionCopyKept, ActionCopyHealthy, ActionPrefixWithdrawn, ActionPrefixAnnounced,
 }
 
@@ -55,6 +60,7 @@ func routing(last, now seen) []RoutingEvent {
 		before, after := sessionStates(last.reports), sessionStates(now.reports)
 		events = append(events, sessionEvents(before, after)...)
 		events = append(events, routeEvents(routeStates(last.reports), routeStates(now.reports), after)...)
+		events = append(events, rpkiEvents(last.reports, now.reports)...)
 		events = append(events, gatewayEvents(gatewayStates(last.reports), gatewayStates(now.reports))...)
 	}
 	slices.SortStableFunc(events, func(a, b RoutingEvent) int {
@@ -123,6 +129,11 @@ func sessionEvents(before, after map[sessionKey]sessionSeen) []RoutingEvent {
 			e.Action, e.Reason, e.Message = ActionSessionDown, fabric.ReasonSessionDown, cmp.Or(is.LastError, "and up again at once")
 			events = append(events, e, RoutingEvent{Action: ActionSessionUp, Member: at.member, Peer: at.peer})
 		}
+		if is.OverLimit && !was.OverLimit {
+			events = append(events, RoutingEvent{
+				Action: ActionMaxPrefix, Member: at.member, Peer: at.peer, Reason: fabric.ReasonMaxPrefix, Message: cmp.Or(is.message, is.Warning),
+			})
+		}
 		if is.Name != "" { // else the worker is away, and nothing is known
 			events = append(events, bfdEvents(at, was.BFD, is.BFD)...)
 		}
@@ -131,6 +142,28 @@ func sessionEvents(before, after map[sessionKey]sessionSeen) []RoutingEvent {
 		if _, there := after[at]; !there && was.Established() {
 			events = append(events, RoutingEvent{Action: ActionSessionDown, Member: at.member, Peer: at.peer, Reason: reasonRemoved})
 		}
+	}
+	return events
+}
+
+// rpkiEvents tell of caches that come, go, and whose data expire.
+func rpkiEvents(last, now *fabric.Reports) []RoutingEvent {
+	before := map[sessionKey]fabric.Condition{}
+	for _, c := range last.All(fabric.ConditionRPKI) {
+		before[sessionKey{c.Member, c.Object.Name}] = c
+	}
+	var events []RoutingEvent
+	for _, c := range now.All(fabric.ConditionRPKI) {
+		was := before[sessionKey{c.Member, c.Object.Name}]
+		e := RoutingEvent{Action: ActionRPKIUp, Member: c.Member, Cache: c.Object.Name}
+		switch {
+		case c.OK && !was.OK:
+		case !c.OK && (was.OK || was.Reason == fabric.ReasonRPKIDown && c.Reason == fabric.ReasonRPKINoData && len(was.Data) > 0):
+			e.Action, e.Reason, e.Message = ActionRPKIDown, c.Reason, c.Message
+		default:
+			continue
+		}
+		events = append(events, e)
 	}
 	return events
 }
@@ -145,6 +178,9 @@ func bfdEvents(at sessionKey, was, is *fabric.BFDState) []RoutingEvent {
 		e.Action, e.Reason = ActionBFDDown, reasonRemoved
 	case !isUp:
 		e.Action, e.Reason, e.Message = ActionBFDDown, cmp.Or(is.Reason, fabric.ReasonBFDDown), cmp.Or(is.Failure, is.Message)
+		if is.Diagnostic != "" && !strings.Contains(e.Message, is.Diagnostic) {
+			e.Message = strings.TrimPrefix(e.Message+"; diagnostic: "+is.Diagnostic, "; ")
+		}
 	}
 	return []RoutingEvent{e}
 }

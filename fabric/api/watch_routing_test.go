@@ -146,6 +146,28 @@ func TestRoutingDiff(t *testing.T) {
 		{"BFD fails", func() {
 			w.session(fabric.PeerState{Name: "tor1", State: "active", LastError: "BFD is down", BFD: &fabric.BFDState{State: "down", Reason: "bfd-down", Failure: "nothing heard for 150 ms"}})
 		}, []string{"bfd-down n1 tor1: bfd-down, nothing heard for 150 ms", "session-down n1 tor1: session-down, BFD is down"}},
+		{"more prefixes than it may", func() {
+			w.session(up)
+			w.events()
+			over := up
+			over.OverLimit, over.Warning = true, "12 prefixes of one family received: max_prefix.limit is 10"
+			w.session(over)
+		}, []string{"max-prefix n1 tor1: max-prefix, 12 prefixes of one family received: max_prefix.limit is 10"}},
+		{"and the session ends for it", func() {
+			w.session(up)
+			w.events()
+			w.session(fabric.PeerState{Name: "tor1", State: "idle", OverLimit: true, Hold: "max-prefix", LastError: "the peer announced more than 10 prefixes"})
+		}, []string{"bfd-down n1 tor1: removed", "max-prefix n1 tor1: max-prefix, the peer announced more than 10 prefixes", "session-down n1 tor1: max-prefix, the peer announced more than 10 prefixes"}},
+		{"BFD fails, with a diagnostic", func() {
+			w.session(up)
+			w.events()
+			down := up
+			down.BFD = &fabric.BFDState{State: "down", Failure: "the neighbour says no", Diagnostic: "path down"}
+			w.session(down)
+		}, []string{"bfd-down n1 tor1: bfd-down, the neighbour says no; diagnostic: path down"}},
+		{"a cache answers", func() { w.cache(true, "", "") }, []string{"rpki-up n1"}},
+		{"a cache is gone", func() { w.cache(false, "rpki-down", "connection refused") }, []string{"rpki-down n1: rpki-down, connection refused"}},
+		{"its data expire", func() { w.cache(false, "rpki-no-data", "connection refused") }, []string{"rpki-down n1: rpki-no-data, connection refused"}},
 		{"the worker is away", func() {
 			w.session(up)
 			w.events()
@@ -166,4 +188,9 @@ func TestRoutingDiff(t *testing.T) {
 			t.Fatalf("%s: got\n%s\nwant\n%s", step.name, strings.Join(got, "\n"), strings.Join(step.want, "\n"))
 		}
 	}
+}
+
+// cache has n1 say how it stands with an RPKI cache.
+func (w *routingWorld) cache(ok bool, reason, message string) {
+	w.set(fabric.Condition{Object: fabric.Key{Kind: fabric.KindRPKI, Name: "rtr"}, Member: "n1", Type: fabric.ConditionRPKI, OK: ok, Reason: reason, Message: message}.WithData(fabric.RPKIState{Name: "rtr"}))
 }

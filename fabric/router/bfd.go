@@ -311,6 +311,7 @@ func bfdState(s bfd.PeerState) fabric.BFDState {
 	b := fabric.BFDState{
 		State: s.Status.State.String(), Flaps: s.Flaps, Failure: s.Failure,
 		Interval: int(s.Status.TransmitInterval.Milliseconds()), Detection: int(s.Status.DetectionTime.Milliseconds()),
+		Multiplier: int(s.Status.Remote.Multiplier), Diagnostic: diagnostic(s.Status.Diag), Remote: diagnostic(s.Status.Remote.Diag),
 	}
 	switch {
 	case b.Up():
@@ -320,4 +321,12 @@ func bfdState(s bfd.PeerState) fabric.BFDState {
 		b.Reason, b.Message = fabric.ReasonBFDDown, s.Message
 	}
 	return b
+}
+
+// diagnostic is a diagnostic in words, empty where there is none.
+func diagnostic(d bfd.Diag) string {
+	if d == bfd.DiagNone {
+		return ""
+	}
+	return d.String()
 }

@@ -30,6 +30,7 @@ type Module struct {
 	// Of Reconcile.
 	done     done
 	sent     []byte // value that the worker last took, without its revision
+	planned  uint64 // revision of the view of the last Reconcile
 	worker   fabric.WorkerState
 	state    *fabric.RoutingState
 	lost     time.Time // since when the worker has not answered; zero while it does
@@ -95,6 +96,10 @@ func (m *Module) Reconcile(ctx context.Context, v fabric.View) (fabric.Report, e
 		return m.done.report, nil
 	}
 	began := time.Now()
+	if v.Desired.Revision != m.planned && !v.Since.IsZero() {
+		began = v.Since
+	}
+	m.planned = v.Desired.Revision
 	plan, ready := bgp.Make(v)
 	err := m.act(ctx, v, plan, ready, began)
 	switch {
@@ -160,7 +165,7 @@ func (m *Module) act(ctx context.Context, v fabric.View, plan bgp.Plan, ready bo
 		known.Facts.Routing = m.state // of a worker that was there before this program, it tells more than reports that are yet to be read
 		return m.send(ctx, fabric.Routing{
 			Member: v.Member, Revision: v.Desired.Revision,
-			Speaker: plan.Speaker, Peers: plan.Peers, Announcements: plan.Announcements, Imports: plan.Imports, Own: plan.Own, Drain: plan.Drain,
+			Speaker: plan.Speaker, Peers: plan.Peers, Announcements: plan.Announcements, Imports: plan.Imports, RPKI: plan.RPKI, Own: plan.Own, Drain: plan.Drain,
 			Gateways: vrrp.Plan(known),
 		}, began)
 	}
@@ -258,10 +263,11 @@ func (m *Module) steady(now time.Time) (state *fabric.RoutingState, again time.D
 		}
 		old, ok := m.counters[p.Name]
 		if ok && !count && old.State == p.State && old.Since.Equal(p.Since) && old.Flaps == p.Flaps {
-			if p.Sent != old.Sent || p.Received != old.Received || p.Accepted != old.Accepted {
+			if p.Sent != old.Sent || p.Received != old.Received || p.Accepted != old.Accepted || p.UpdatesIn != old.UpdatesIn || p.UpdatesOut != old.UpdatesOut {
 				again = every - now.Sub(m.counted)
 			}
 			p.Sent, p.Received, p.Accepted, p.LastError = old.Sent, old.Received, old.Accepted, cmp.Or(old.LastError, p.LastError)
+			p.UpdatesIn, p.UpdatesOut = old.UpdatesIn, old.UpdatesOut
 		}
 		next[p.Name] = *p
 	}
@@ -294,6 +300,9 @@ func conditions(v fabric.View, plan bgp.Plan, state *fabric.RoutingState, down s
 			all = append(all, sessionCondition(v, p, sessions, down))
 		}
 	}
+	for _, r := range v.Desired.RPKIs() {
+		all = append(all, rpkiCondition(r, state, v.Desired.ASN(v.Member) != 0, down))
+	}
 	all = append(all, gatewayConditions(v, state, down)...)
 	owners := slices.SortedFunc(maps.Keys(routes), func(a, b fabric.Key) int { return cmp.Compare(a.String(), b.String()) })
 	for _, owner := range owners {
@@ -306,7 +315,7 @@ func conditions(v fabric.View, plan bgp.Plan, state *fabric.RoutingState, down s
 
 // before is what was said before this program was started: it stands until there is something better to say.
 func before(v fabric.View) []fabric.Condition {
-	return slices.DeleteFunc(slices.Concat(v.Reports.All(fabric.ConditionSession), v.Reports.All(fabric.ConditionRoutes), v.Reports.All(fabric.ConditionGateway)),
+	return slices.DeleteFunc(slices.Concat(v.Reports.All(fabric.ConditionSession), v.Reports.All(fabric.ConditionRoutes), v.Reports.All(fabric.ConditionGateway), v.Reports.All(fabric.ConditionRPKI)),
 		func(c fabric.Condition) bool { return c.Member != v.Member })
 }
 

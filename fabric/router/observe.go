@@ -4,7 +4,7 @@ import "time"
 
 // Observer is told what the module does, to be counted. Its functions must not block; nil ones are not called.
 type Observer struct {
-	Applied   func(took time.Duration) // from the plan of a value that the worker did not have to its word that it is in force
+	Applied   func(took time.Duration) // from when the member saw what a value follows from to the worker's word that the value is in force
 	Restarted func()                   // another worker is there in place of the one before
 }
 

@@ -526,7 +526,7 @@ func (w *Worker) settle(now time.Time) {
 	}
 	// Only now that routes are there, and before any goes: nothing is promised that can't be kept.
 	w.speaker.Apply(gobgp.Config{
-		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.expanded.Imports, Keys: keysOf(w.routing.Peers), Own: w.routing.Own, Version: w.version, Restarting: w.restarts,
+		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.expanded.Imports, Keys: keysOf(w.routing.Peers), RPKI: w.routing.RPKI, Own: w.routing.Own, Version: w.version, Restarting: w.restarts,
 	})
 	w.pruneErr = w.kernel.prune(want)
 	if len(w.failed) > 0 || w.pruneErr != nil {
@@ -599,6 +599,7 @@ func (w *Worker) report() (fabric.RoutingState, outcome) {
 		Worker: fabric.WorkerState{PID: os.Getpid(), Started: w.started, Revision: w.routing.Revision, FromDisk: w.fromDisk, Warning: warning, Drain: w.leave.phase},
 		Peers:  w.peerStates(bgp.Peers, bfdStates),
 
+		RPKI:     bgp.RPKI,
 		Gateways: w.gateways.report(),
 	}
 	o := outcome{w.expanded, w.leave.phase, w.trackers, w.failed, map[string]fabric.PeerState{}}

@@ -1,13 +1,18 @@
 package system
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"netfabric/fabric"
 	"netfabric/fabric/api"
 	"netfabric/lab"
 )
@@ -23,6 +28,9 @@ func TestHealth(t *testing.T) {
 	}{
 		{"weight", weights},
 		{"exec check", execChecks},
+		{"events and metrics", eventsAndMetrics},
+		{"groups and AS numbers", groupsAndASNs},
+		{"origin validation", originValidation},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, w) }) {
 			return
@@ -117,4 +125,176 @@ func execChecks(t *testing.T, w *world) {
 	if strings.Contains(processes, "98765") {
 		t.Errorf("a command of a check is still there:\n%s", processes)
 	}
+}
+
+// waitMetric waits until a scrape of n1 has a line.
+func (w *world) waitMetric(t *testing.T, line string) {
+	t.Helper()
+	name, _, _ := strings.Cut(line, "{")
+	lab.WaitFor(t, 40*time.Second, line, func() error { // counters are told every 30 s
+		text := w.lab.MustNode(t, "n1").MustExec(t, "curl", "-s", "--unix-socket", "/var/lib/fabric/unix.socket", "http://x/1.0/metrics")
+		if strings.Contains(text, "\n"+line+"\n") {
+			return nil
+		}
+		var near []string
+		for have := range strings.Lines(text) {
+			if strings.HasPrefix(have, name) {
+				near = append(near, have)
+			}
+		}
+		return fmt.Errorf("%v", near)
+	})
+}
+
+// eventsAndMetrics has a link fail under BFD and a router announce more than it may.
+func eventsAndMetrics(t *testing.T, w *world) {
+	events := make(chan string, 1000)
+	w.background(t, "n1", func(lines *bufio.Scanner) {
+		for lines.Scan() {
+			select {
+			case events <- lines.Text():
+			default:
+			}
+		}
+	}, "fabricctl", "monitor", "--type", "routing", "--pretty")
+	next := func(words ...string) {
+		t.Helper()
+		bound := time.After(15 * time.Second)
+		for {
+			select {
+			case line := <-events:
+				if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+					t.Log(line)
+					return
+				}
+			case <-bound:
+				t.Fatalf("no event with %q", words)
+			}
+		}
+	}
+	w.script(t, "n1", `
+		bgp peer set r1-v4 --bfd-interval 50 --import all
+		bgp peer set r1-v6 --bfd-interval 50
+	`)
+	next("bfd-up", "member=n1", "peer=r1-v4")
+	w.waitMetric(t, `fabric_bfd_session_up{member="n1",peer="r1-v4"} 1`)
+	w.waitMetric(t, `fabric_bfd_detection_seconds{member="n1",peer="r1-v4"} 0.15`)
+	r1 := w.lab.MustNode(t, "r1")
+	r1.MustExec(t, "ip", "link", "set", "dev", "eth1", "down")
+	next("bfd-down", "nothing heard", "member=n1", "peer=r1-v4")
+	r1.MustExec(t, "ip", "link", "set", "dev", "eth1", "up")
+	r1.MustExec(t, "ip", "address", "replace", "2001:db8:2::1/64", "dev", "eth1") // the kernel takes IPv6 addresses with the link
+	next("bfd-up", "member=n1", "peer=r1-v4")
+	w.waitMetric(t, `fabric_bfd_session_flaps_total{member="n1",peer="r1-v4"} 1`)
+	w.waitMetric(t, `fabric_bgp_session_flaps_total{member="n1",peer="r1-v4"} 1`)
+	text := w.lab.MustNode(t, "n1").MustExec(t, "curl", "-s", "--unix-socket", "/var/lib/fabric/unix.socket", "http://x/1.0/metrics")
+	for line := range strings.Lines(text) {
+		for _, prefix := range []string{"fabric_bgp_", "fabric_bfd_", "fabric_anycast_", "fabric_routing_"} {
+			if strings.HasPrefix(line, prefix) && !strings.Contains(line, "r2-") {
+				t.Log(strings.TrimSpace(line))
+			}
+		}
+	}
+
+	w.ctl(t, "n1", "bgp peer set r1-v4 --max-prefix 1 --max-prefix-action warn")
+	next("max-prefix", "member=n1", "peer=r1-v4", "prefixes of one family received: max_prefix.limit is 1")
+	w.ctl(t, "n1", "bgp peer set r1-v4 --max-prefix 1 --max-prefix-action cease")
+	next("max-prefix", "member=n1", "peer=r1-v4", "announced more than 1 prefixes")
+	w.waitMetric(t, `fabric_bgp_max_prefix_exceeded{member="n1",peer="r1-v4"} 1`)
+	t.Log(w.ctl(t, "n1", "bgp summary -f compact"))
+	// It comes back by itself when it is allowed more.
+	w.ctl(t, "n1", "bgp peer set r1-v4 --max-prefix 0 --max-prefix-action=  --import=")
+	w.waitNextHops(t, 3, 15*time.Second)
+}
+
+// groupsAndASNs gives members AS numbers and peers by where they are.
+func groupsAndASNs(t *testing.T, w *world) {
+	w.script(t, "n1", `
+		cluster group create edge --members n2,n3
+		bgp peer set r2-v4 --members group:edge
+		launch busybox edge1 --target @edge
+	`)
+	lab.WaitFor(t, 10*time.Second, "r2-v4 is a peer of n2 and n3 only", func() error {
+		all, err := ctlJSON[[]api.BGPSession](t, w, "n1", "bgp summary")
+		if err != nil {
+			return err
+		}
+		var on []string
+		for _, s := range all {
+			if s.Name == "r2-v4" {
+				on = append(on, s.Member+" "+s.State)
+			}
+		}
+		if !slices.Equal(on, []string{"n2 established", "n3 established"}) {
+			return fmt.Errorf("%v", on)
+		}
+		return nil
+	})
+	if i, err := w.instance(t, "n1", "edge1"); err != nil || i.Location == "n1" {
+		t.Errorf("edge1 is on %s: %v", i.Location, err)
+	}
+	t.Log(w.ctl(t, "n1", "cluster group list -f compact"))
+	w.ctl(t, "n1", "config set bgp.asn_template=65100+number")
+	for member, asn := range map[string]string{"n1": "65101", "n2": "65102", "n3": "65103"} {
+		if text := w.ctl(t, "n1", "cluster show "+member); !strings.Contains(text, "bgp_asn: "+asn) || !strings.Contains(text, "bgp_asn_from: bgp.asn_template") {
+			t.Errorf("%s is to have AS number %s:\n%s", member, asn, text)
+		}
+	}
+	w.ctl(t, "n1", "config unset bgp.asn_template")
+	w.ctl(t, "n1", "bgp peer set r2-v4 --members=")
+	w.ctl(t, "n1", "delete --force edge1")
+	w.waitNextHops(t, 3, 20*time.Second)
+}
+
+// originValidation has members ask a cache that runs on a router.
+func originValidation(t *testing.T, w *world) {
+	r1 := w.lab.MustNode(t, "r1")
+	file, err := r1.Path("/tmp/roas.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(`{"roas":[{"prefix":"198.51.100.0/24","maxLength":24,"asn":"AS65099"}]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, stop := w.background(t, "r1", func(lines *bufio.Scanner) {
+		for lines.Scan() {
+		}
+	}, "stayrtr", "-bind", "192.0.2.1:8282", "-cache", "/tmp/roas.json", "-checktime=false", "-metrics.addr", "")
+	w.run(t, "n1", "rules:\n- {match: {validation: [invalid]}, action: reject}\n- {action: accept}\n", "fabricctl", "bgp", "policy", "create", "valid")
+	w.script(t, "n1", `
+		bgp rpki add rtr1 192.0.2.1 --port 8282
+		bgp peer set r1-v4 --import valid
+	`)
+	validation := func(want, reason string) {
+		t.Helper()
+		lab.WaitFor(t, 20*time.Second, "198.51.100.0/24 is "+want, func() error {
+			answer, err := ctlJSON[[]fabric.BGPRoute](t, w, "n1", "bgp routes --in r1-v4 198.51.100.0/24")
+			if err != nil {
+				return err
+			}
+			if len(answer) != 1 || answer[0].Validation != want || answer[0].Reason != reason {
+				return fmt.Errorf("%+v", answer)
+			}
+			return nil
+		})
+	}
+	validation("invalid", fabric.ReasonImportRejected)
+	w.waitMetric(t, `fabric_rpki_vrps{cache="rtr1",family="ipv4",member="n1"} 1`)
+	t.Log(w.ctl(t, "n1", "bgp rpki list -f compact"))
+	t.Log(w.ctl(t, "n1", "bgp routes --in r1-v4 198.51.100.0/24 -f compact"))
+	stop()
+	lab.WaitFor(t, 20*time.Second, "the cache is gone, its data are not", func() error {
+		text := w.ctl(t, "n1", "bgp rpki list -f csv")
+		if !strings.Contains(text, "is used until") {
+			return errors.New(text)
+		}
+		return nil
+	})
+	validation("invalid", fabric.ReasonImportRejected)
+	w.ctl(t, "n1", "bgp rpki remove rtr1")
+	validation("not-found", "")
+	w.ctl(t, "n1", "bgp peer set r1-v4 --import=")
 }

@@ -1,0 +1,167 @@
+package gobgp
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	api "github.com/osrg/gobgp/v3/api"
+
+	"netfabric/bgp/rtr"
+	"netfabric/fabric"
+)
+
+// validator keeps what caches say, and GoBGP told of it. It belongs to the goroutine of Run; clients only signal.
+type validator struct {
+	clients map[string]*rtrClient // by name
+	feed    *rtr.Feed             // nil: there are no caches, or GoBGP does not know of it
+	data    chan struct{}         // VRPs changed
+	state   chan struct{}         // something else did
+	heard   chan uint32           // GoBGP has the VRPs of a serial number of the feed
+}
+
+type rtrClient struct {
+	*rtr.Client
+	config fabric.RoutingRPKI
+	stop   context.CancelFunc
+}
+
+func newValidator() *validator {
+	return &validator{clients: map[string]*rtrClient{}, data: make(chan struct{}, 1), state: make(chan struct{}, 1), heard: make(chan uint32, 1)}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// setCaches has the caches of a config be asked, and no others.
+func (s *Speaker) setCaches(ctx context.Context, c *Config) error {
+	v := s.validator
+	want := map[string]fabric.RoutingRPKI{}
+	for _, r := range c.RPKI {
+		want[r.Name] = r
+	}
+	for name, x := range v.clients {
+		if want[name] != x.config {
+			x.stop()
+			delete(v.clients, name)
+			signal(v.data)
+		}
+	}
+	for name, r := range want {
+		if v.clients[name] != nil {
+			continue
+		}
+		seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
+		client := rtr.NewClient(r.Endpoint, rtr.Timers{Refresh: seconds(r.Refresh), Retry: seconds(r.Retry), Expire: seconds(r.Expire)}, func(data bool) {
+			if data {
+				signal(v.data)
+			}
+			signal(v.state)
+		})
+		running, stop := context.WithCancel(ctx)
+		v.clients[name] = &rtrClient{client, r, stop}
+		go client.Run(running)
+		signal(v.state)
+	}
+	if len(want) == 0 || v.feed != nil {
+		return nil // a feed without data does no harm
+	}
+	feed, err := rtr.NewFeed()
+	if err != nil {
+		return fmt.Errorf("feed origin validation: %w", err)
+	}
+	at := feed.Address()
+	// The feed is there as long as this process: what it said last is never too old.
+	err = s.server.AddRpki(ctx, &api.AddRpkiRequest{Address: at.Addr().String(), Port: uint32(at.Port()), Lifetime: 1 << 31})
+	if err != nil {
+		feed.Close()
+		return fmt.Errorf("feed origin validation: %w", err)
+	}
+	v.feed = feed
+	return nil
+}
+
+// feedData tells GoBGP what all caches together say.
+func (s *Speaker) feedData(ctx context.Context) {
+	v := s.validator
+	if v.feed == nil {
+		return
+	}
+	all := map[rtr.VRP]struct{}{}
+	for _, c := range v.clients {
+		maps.Copy(all, c.VRPs())
+	}
+	serial := v.feed.Set(all)
+	go s.awaitSerial(ctx, serial)
+}
+
+// Times of awaitSerial: to ask costs GoBGP a walk over all VRPs.
+const (
+	askSoon  = 20 * time.Millisecond
+	askLate  = 2 * time.Second
+	askBound = 2 * time.Minute
+)
+
+// awaitSerial waits until GoBGP has what the feed said with a serial number, or more.
+func (s *Speaker) awaitSerial(ctx context.Context, serial uint32) {
+	pause := askSoon
+	for end := time.Now().Add(askBound); time.Now().Before(end) && ctx.Err() == nil; pause = min(2*pause, askLate) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		has := false
+		err := s.server.ListRpki(ctx, &api.ListRpkiRequest{}, func(r *api.Rpki) { has = int32(r.GetState().GetSerial()-serial) >= 0 })
+		if err == nil && has {
+			break
+		}
+	}
+	select {
+	case s.validator.heard <- serial:
+	case <-ctx.Done():
+	}
+}
+
+// revalidate has what peers told judged anew where their import rules look at origin validation.
+func (s *Speaker) revalidate(ctx context.Context) {
+	s.mu.Lock()
+	c := s.desired
+	s.mu.Unlock()
+	if c == nil {
+		return
+	}
+	for _, i := range c.Imports {
+		if !slices.ContainsFunc(i.Rules, func(r fabric.PolicyRule) bool { return len(r.Match.Validation) > 0 }) {
+			continue
+		}
+		if x := s.sessions[i.Peer]; x != nil && x.state == established {
+			if err := s.reimportFrom(ctx, x); err != nil {
+				s.log.Warn("cannot apply origin validation", "error", err)
+			}
+			x.counted = ""
+		}
+	}
+	s.stale = true
+}
+
+// caches are the states of the caches, by name.
+func (v *validator) caches() []fabric.RPKIState {
+	var all []fabric.RPKIState
+	for _, name := range slices.Sorted(maps.Keys(v.clients)) {
+		s := v.clients[name].State()
+		all = append(all, fabric.RPKIState{
+			Name: name, Connected: s.Connected, Since: s.Since, Serial: s.Serial, IPv4: s.IPv4, IPv6: s.IPv6, Updated: s.Updated, Expires: s.Expires, LastError: s.LastError,
+		})
+	}
+	return all
+}
+
+// validationResults are the states of RFC 6811 as GoBGP numbers them.
+var validationResults = map[string]int32{fabric.ValidationNotFound: 1, fabric.ValidationValid: 2, fabric.ValidationInvalid: 3}

@@ -1,0 +1,92 @@
+package fabric_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"netfabric/fabric"
+)
+
+// racked is a cluster of three members: n1 and n2 in racks, n3 in none.
+func racked(t *testing.T, config fabric.Config) *fabric.Snapshot {
+	t.Helper()
+	s := write(t, fabric.EmptySnapshot(), &fabric.Cluster{Header: fabric.Header{Name: fabric.ClusterName}, Config: config})
+	for i, domain := range []string{"rack1", "rack2", ""} {
+		s = write(t, s, &fabric.Member{
+			Header: fabric.Header{Name: fmt.Sprintf("n%d", i+1)}, Address: fmt.Sprintf("192.0.2.%d:8443", i+1), FailureDomain: domain, Number: i + 1,
+			Certificate: strings.Replace(testCertificate, "AAAA", strings.Repeat(string(rune('B'+i)), 4), 1),
+		})
+	}
+	return s
+}
+
+func TestASNOfMembers(t *testing.T) {
+	for _, c := range []struct {
+		config fabric.Config
+		own    string // of n2
+		want   string
+	}{
+		{fabric.Config{}, "", "0 0 0"},
+		{fabric.Config{"core.bgp_asn": "65000"}, "", "65000 65000 65000"},
+		{fabric.Config{"core.bgp_asn": "65000", "bgp.asn_by_failure_domain": "rack1=65101, rack2=65102"}, "", "65101 65102 65000"},
+		{fabric.Config{"bgp.asn_by_failure_domain": "default=65103"}, "", "0 0 65103"},
+		{fabric.Config{"core.bgp_asn": "65000", "bgp.asn_template": "4200000000+number"}, "", "4200000001 4200000002 4200000003"},
+		{fabric.Config{"bgp.asn_by_failure_domain": "rack1=65101", "bgp.asn_template": "4200000000+number"}, "65199", "65101 65199 4200000003"},
+	} {
+		s := racked(t, c.config)
+		if c.own != "" {
+			m, _ := s.Member("n2")
+			m = fabric.Clone(m)
+			m.Config = fabric.Config{"bgp.asn": c.own}
+			s = write(t, s, m)
+		}
+		if got := fmt.Sprintf("%d %d %d", s.ASN("n1"), s.ASN("n2"), s.ASN("n3")); got != c.want {
+			t.Errorf("%v: %s, want %s", c.config, got, c.want)
+		}
+	}
+}
+
+func TestTemplateNeedsNumbersThatAreGood(t *testing.T) {
+	s := racked(t, fabric.Config{})
+	for template, reason := range map[string]string{"65533+number": "bad-asn", "4294967292+number": "bad-asn", "65000+number": ""} {
+		_, err := change(s, func(tx *fabric.Tx) error {
+			return tx.Put(&fabric.Cluster{Header: fabric.Header{Name: fabric.ClusterName}, Config: fabric.Config{"bgp.asn_template": template}})
+		})
+		if fabric.ReasonOf(err) != reason {
+			t.Errorf("%s: %v, want reason %q", template, err, reason)
+		}
+	}
+	if n := s.FreeMemberNumber(); n != 4 {
+		t.Errorf("the next number is %d", n)
+	}
+}
+
+func TestGroupsSelectMembers(t *testing.T) {
+	s := write(t, racked(t, fabric.Config{}), &fabric.Group{Header: fabric.Header{Name: "edge"}})
+	m, _ := s.Member("n2")
+	m = fabric.Clone(m)
+	m.SetGroups([]string{"edge", "default", "edge"})
+	s = write(t, s, m)
+	for selector, want := range map[string]string{
+		"group:edge": "n2", "group:default": "n1 n2 n3", "failure_domain:rack1": "n1", "n3": "n3", "failure_domain:default": "n3",
+	} {
+		p := fabric.Peer{Members: []string{selector}}
+		var on []string
+		for _, m := range s.Members() {
+			if p.On(s, m.Name) {
+				on = append(on, m.Name)
+			}
+		}
+		if got := strings.Join(on, " "); got != want {
+			t.Errorf("%s: %s, want %s", selector, got, want)
+		}
+	}
+	if _, err := change(s, func(tx *fabric.Tx) error { return tx.Delete(fabric.Key{Kind: fabric.KindGroup, Name: "edge"}) }); fabric.ReasonOf(err) != "in-use" {
+		t.Errorf("a group with a member in it was deleted: %v", err)
+	}
+	m = fabric.Clone(m)
+	if m.SetGroups(nil); !m.InGroup(fabric.DefaultGroup) || m.Groups != nil {
+		t.Errorf("%v", m.Groups)
+	}
+}
