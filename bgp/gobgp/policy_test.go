@@ -82,6 +82,44 @@ func (s *speaker) accepted(name string, received, accepted int) {
 	})
 }
 
+// A peer's path that is preferred to ours is what the others would have to be told of, and they are not: ours is no longer announced, and that is said.
+func TestBeatenPathIsNotTold(t *testing.T) {
+	one, two := router(t, "r1", "10.99.1", "fd99:1"), router(t, "r2", "10.99.2", "fd99:2")
+	two.Vtysh("configure terminal", "router bgp 65001", "neighbor 10.99.2.2 local-as 65002 no-prepend replace-as")
+	prefix := netip.MustParsePrefix("198.51.100.0/24")
+	s := newSpeaker(t)
+	s.config.Peers = []fabric.RoutingPeer{peer("one", "10.99.1.1"), peer("two", "10.99.2.1")}
+	s.config.Peers[1].ASN = 65002 // to a peer of the AS that it is from, GoBGP neither tells the other path nor takes ours back
+	s.config.Imports = []fabric.Import{{Peer: "one", Rules: []fabric.PolicyRule{{Action: fabric.PolicyAccept, Set: set(t, `{"local_pref":200}`)}}}}
+	s.config.Paths = []gobgp.Path{path(prefix.String(), "two"), path("203.0.113.1/32", "two")}
+	s.apply()
+	s.established("one", "two")
+	told := func(want bool, sent int) {
+		t.Helper()
+		gateway(t, two.Node, prefix.String(), map[bool]string{true: "10.99.2.2"}[want])
+		bgptest.Eventually(t, 12*time.Second, func() string {
+			var got bool
+			s.Told(func(told func(string, netip.Prefix) bool) { got = told("two", prefix) })
+			if n := s.peer("two").Sent; got != want || n != sent {
+				return fmt.Sprintf("told: %t, and %d in all", got, n)
+			}
+			return ""
+		})
+	}
+	told(true, 2)
+	one.Vtysh("configure terminal", "router bgp 65001", "no bgp network import-check", "address-family ipv4 unicast", "network 198.51.100.0/24")
+	told(false, 1)
+	// Announced anew while the other is there: not for a moment is it said to have been told.
+	s.config.Paths = s.config.Paths[1:]
+	s.apply()
+	told(false, 1)
+	s.config.Paths = []gobgp.Path{path("203.0.113.1/32", "two"), path(prefix.String(), "two")}
+	s.apply()
+	told(false, 1)
+	one.Vtysh("configure terminal", "router bgp 65001", "address-family ipv4 unicast", "no network 198.51.100.0/24")
+	told(true, 2)
+}
+
 func TestImportPolicies(t *testing.T) {
 	frr := router(t, "r1", "10.99.1", "fd99:1")
 	two := router(t, "r2", "10.99.2", "fd99:2")
