@@ -140,6 +140,10 @@ func (c Check) validate(what string) error {
 			return err
 		}
 	}
+	return c.validatePace(bad)
+}
+
+func (c Check) validatePace(bad func(string, ...any) *Error) error {
 	if c.Interval < 50 || c.Interval > 3600000 || c.Timeout < 10 || c.Timeout > c.Interval || c.Rise < 1 || c.Rise > 100 || c.Fall < 1 || c.Fall > 100 {
 		return bad("want interval 50 to 3600000 ms, timeout 10 ms to interval, rise and fall 1 to 100")
 	}

@@ -51,6 +51,7 @@ const (
 	TrackBGP     TrackType = "bgp"     // a BGP session of this member is established: the one with the peer Target, or any
 	TrackRoute   TrackType = "route"   // the kernel has the route Target in its main table
 	TrackCarrier TrackType = "carrier" // the interface Target is up and has a carrier
+	TrackCheck   TrackType = "check"   // something answers; Target is TYPE:WHERE, see Probe
 )
 
 // Track makes a member give up a gateway, or its rank, while something that it needs is not there.
@@ -58,19 +59,25 @@ type Track struct {
 	Type   TrackType `json:"type"`
 	Target string    `json:"target,omitempty"`
 	Weight int       `json:"weight,omitempty"` // taken off the priority while it is down, 1-253; 0 is a fault: the member may not be Active
+
+	// Of a TrackCheck; 0 is the default of Check.
+	Interval int `json:"interval,omitempty"` // milliseconds between the starts of two checks
+	Timeout  int `json:"timeout,omitempty"`  // milliseconds until a check counts as failed
+	Rise     int `json:"rise,omitempty"`     // successes in a row that make it up
+	Fall     int `json:"fall,omitempty"`     // failures in a row that make it down
 }
 
-// ParseTrack reads TYPE[:TARGET][,WEIGHT], such as bgp, route:0.0.0.0/0 or carrier:eth2,50.
+// ParseTrack reads TYPE[:TARGET][,WEIGHT], such as bgp, route:0.0.0.0/0 or carrier:eth2,50, and check:TYPE:WHERE[,interval=TIME][,timeout=TIME][,rise=N][,fall=N][,WEIGHT].
 func ParseTrack(s string) (Track, error) {
-	what, weight, weighted := strings.Cut(s, ",")
+	what, options, _ := strings.Cut(s, ",")
 	kind, target, _ := strings.Cut(what, ":")
 	t := Track{Type: TrackType(kind), Target: target}
-	if weighted {
-		n, err := strconv.Atoi(weight)
-		if err != nil || n < 1 {
-			return t, Invalidf("bad-track", "track %q: weight %q is not a number from 1 to 253", s, weight)
+	if what != s {
+		for option := range strings.SplitSeq(options, ",") {
+			if err := t.parsePace(option); err != nil {
+				return t, err
+			}
 		}
-		t.Weight = n
 	}
 	if t.Type == TrackRoute {
 		if p, err := netip.ParsePrefix(target); err == nil {
@@ -86,6 +93,7 @@ func (t Track) String() string {
 	if t.Target != "" {
 		s += ":" + t.Target
 	}
+	s += t.pace()
 	if t.Weight != 0 {
 		s += "," + strconv.Itoa(t.Weight)
 	}
@@ -96,7 +104,13 @@ func (t Track) check() error {
 	if t.Weight < 0 || t.Weight >= MaxPriority {
 		return Invalidf("bad-track", "track %s: the weight must be 1 to 253, or left out for a fault", t)
 	}
+	if err := t.checkPaced(); err != nil {
+		return err
+	}
 	switch t.Type {
+	case TrackCheck:
+		_, _, err := t.Probe()
+		return err
 	case TrackBGP:
 		if t.Target != "" {
 			return CheckName("BGP peer", t.Target)
@@ -108,7 +122,7 @@ func (t Track) check() error {
 	case TrackCarrier:
 		return CheckInterface("interface", t.Target)
 	default:
-		return Invalidf("bad-track", "track %s: unknown type %q", t, t.Type).WithFix("use bgp, bgp:PEER, route:PREFIX or carrier:INTERFACE")
+		return Invalidf("bad-track", "track %s: unknown type %q", t, t.Type).WithFix("use bgp, bgp:PEER, route:PREFIX, carrier:INTERFACE or check:TYPE:WHERE")
 	}
 	return nil
 }
@@ -332,6 +346,13 @@ func (g *Gateway) Warnings(s *Snapshot) []string {
 	}
 	outage := g.WorstOutage(ranking[min(1, len(ranking)-1)].Priority)
 	for _, t := range g.Tracks {
+		if t.Type == TrackCheck {
+			_, c, _ := t.Probe()
+			if outage := g.WorstOutage(ranking[min(1, len(ranking)-1)].Priority); c.seenAfter() > 10*outage {
+				all = append(all, fmt.Sprintf("track %s: a failure is seen after %d checks %d ms apart and a timeout of %d ms, %v in all, while a crash of the member is over after %v",
+					t, c.Fall, c.Interval, c.Timeout, c.seenAfter(), outage.Round(time.Millisecond)))
+			}
+		}
 		for _, p := range s.Peers() {
 			if t.Type == TrackBGP && (t.Target == "" || t.Target == p.Name) {
 				all = append(all, slowTrack(t, p, outage)...)

@@ -30,7 +30,9 @@ answers and forwards. Each member needs an address of its own on that interface.
 is taken off its priority.
   bgp, bgp:PEER       a BGP session of the member is established
   route:PREFIX        the kernel has this route
-  carrier:INTERFACE   the interface is up and has a carrier`,
+  carrier:INTERFACE   the interface is up and has a carrier
+  check:TYPE:WHERE    something answers: icmp:ADDRESS, tcp:ADDRESS:PORT, http:ADDRESS:PORT/PATH, https:ADDRESS:PORT/PATH, dns:ADDRESS:PORT/NAME;
+                      with ,interval=TIME ,timeout=TIME ,rise=N ,fall=N (default 1s, 500ms, 1, 2)`,
 		Example: `  fabricctl gateway create uplink-gw --interface eth1 --address 192.0.2.1/24 --address 2001:db8:2::1/64
   fabricctl gateway create lan --interface br0 --address 10.0.0.1/24 --track bgp --track carrier:eth2,50 --preempt-delay 5s
   fabricctl gateway create lan --interface br0 --address 10.0.0.1/24 --members n1,n2 --priority n2=220 --vrid 51 --interval 30ms`,
@@ -50,7 +52,7 @@ is taken off its priority.
 	peers := protocolFlags(cmd, &post)
 	a.flagNames(cmd, "members", members)
 	// The only error is that there is no such flag.
-	_ = cmd.RegisterFlagCompletionFunc("track", cobra.FixedCompletions([]string{"bgp", "bgp:", "route:0.0.0.0/0", "route:::/0", "carrier:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	_ = cmd.RegisterFlagCompletionFunc("track", cobra.FixedCompletions([]string{"bgp", "bgp:", "route:0.0.0.0/0", "route:::/0", "carrier:", "check:icmp:", "check:tcp:", "check:http:", "check:https:", "check:dns:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		post.Name = args[0]
 		if post.Interface == "" || len(*addresses) == 0 {

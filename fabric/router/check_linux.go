@@ -78,8 +78,16 @@ func dialAs(ns *os.File, kind int, to netip.AddrPort, deadline time.Time) (net.C
 	return conn, nil
 }
 
-// socketIn makes a socket that belongs to a network namespace. Only the thread that makes it has to be there, and only so long.
+// socketIn makes a socket that belongs to a network namespace, without one to that of this process. Only the thread that makes it has to be there, and only so long.
 func socketIn(ns *os.File, kind int, like netip.Addr) (int, error) {
+	domain := unix.AF_INET
+	if like.Is6() {
+		domain = unix.AF_INET6
+	}
+	if ns == nil {
+		fd, err := unix.Socket(domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		return fd, os.NewSyscallError("socket", err)
+	}
 	runtime.LockOSThread()
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
@@ -90,10 +98,6 @@ func socketIn(ns *os.File, kind int, like netip.Addr) (int, error) {
 	if err := enter(ns); err != nil {
 		runtime.UnlockOSThread()
 		return -1, fmt.Errorf("enter network namespace of the instance: %w", err)
-	}
-	domain := unix.AF_INET
-	if like.Is6() {
-		domain = unix.AF_INET6
 	}
 	fd, err := unix.Socket(domain, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if back := enter(home); back != nil {

@@ -89,7 +89,9 @@ func (g *gateways) run(ctx context.Context, t tracked) {
 	var stop func()
 	ended := false
 	retry := time.NewTimer(time.Hour)
-	if g.client.Healthy(ctx) == nil {
+	t.checks = newTrackChecks(g.poke)
+	resumed := g.client.Healthy(ctx) == nil
+	if resumed {
 		t.grace = time.Now().Add(sessionGrace)
 		time.AfterFunc(sessionGrace, g.poke)
 	}
@@ -116,7 +118,8 @@ func (g *gateways) run(ctx context.Context, t tracked) {
 				g.log.Warn("the process of the gateways does not end", "error", err)
 				continue
 			}
-			stop, sent, ended = nil, nil, true
+			stop, sent, ended, resumed = nil, nil, true, false
+			t.checks.set(ctx, nil, false)
 			continue
 		}
 		ended = false
@@ -126,6 +129,7 @@ func (g *gateways) run(ctx context.Context, t tracked) {
 		if anew {
 			sent = nil
 		}
+		t.checks.set(ctx, wanted, resumed || sent != nil)
 		value, err := json.Marshal(g.configured(wanted, t))
 		if err == nil && !bytes.Equal(value, sent) {
 			bound, cancel := context.WithTimeout(ctx, callBound)

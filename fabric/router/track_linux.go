@@ -16,6 +16,7 @@ import (
 type tracked struct {
 	sessions func() []fabric.PeerState
 	links    *links
+	checks   *trackChecks
 	grace    time.Time // until then a session that is not there may be on its way
 }
 
@@ -68,6 +69,8 @@ func (t tracked) states(tracks []fabric.Track, routes map[netip.Prefix]bool) []f
 			if s.Up = routes[p]; !s.Up {
 				s.Message = fmt.Sprintf("the kernel has no route to %s", p)
 			}
+		case fabric.TrackCheck:
+			s.Up, s.Message = t.checks.state(track)
 		case fabric.TrackCarrier:
 			if l, ok := t.links.get(track.Target); !ok || !l.up {
 				s.Up, s.Message = false, fmt.Sprintf("interface %s is down or has no carrier", track.Target)

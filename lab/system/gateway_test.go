@@ -29,7 +29,7 @@ func TestGateway(t *testing.T) {
 	w.script(t, "n1", `
 		config set core.bgp_asn=65100
 		bgp peer add p1 192.0.2.1 65000 --export own --hold-time 3
-		gateway create lan --interface eth1 --address 198.51.100.1/24 --address 2001:db8:51::1/64 --track bgp --track route:0.0.0.0/0 --track route:::/0
+		gateway create lan --interface eth1 --address 198.51.100.1/24 --address 2001:db8:51::1/64 --track bgp --track route:0.0.0.0/0 --track route:::/0 --track check:icmp:192.0.2.2,interval=100ms,timeout=100ms,fall=3
 		gateway create uplink --interface eth2 --address 192.0.2.10/24 --address 2001:db8:2::10/64 --track carrier:eth1
 	`)
 	w.waitActive(t, "n2", "lan", "n1")
@@ -43,6 +43,7 @@ func TestGateway(t *testing.T) {
 		{"worker stopped for good", gatewayWorkerStopped},
 		{"drained", gatewayDrained},
 		{"tracked session lost", gatewayTrackedSession},
+		{"checked router lost", gatewayCheckFails},
 		{"moved without quorum", gatewayMovedWithoutQuorum},
 		{"claimed by a host", gatewayClaimed},
 		{"active without power", gatewayWithoutPower},
@@ -353,4 +354,25 @@ func gatewayClaimed(t *testing.T, w *world) {
 		return nil
 	})
 	measured(t, c, "claimed by a host", at, probe.Now()-at, 0)
+}
+
+// gatewayCheckFails: what the members check is out of reach for n1.
+func gatewayCheckFails(t *testing.T, w *world) {
+	c := w.startHost(t, "h1")
+	n1 := w.lab.MustNode(t, "n1")
+	at := probe.Now()
+	n1.MustExec(t, "ip", "route", "add", "blackhole", "192.0.2.2/32") // only what n1 itself sends
+	w.waitActive(t, "n2", "lan", "n2")
+	g, err := w.gateway(t, "n2", "lan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range g.States {
+		if m.Member == "n1" && (m.Reason != "track-down" || !strings.Contains(m.Message, "check icmp:192.0.2.2: ")) {
+			t.Errorf("n1 is said to be %+v", m)
+		}
+	}
+	n1.MustExec(t, "ip", "route", "delete", "blackhole", "192.0.2.2/32")
+	w.waitActive(t, "n2", "lan", "n1")
+	measured(t, c, "check fails and succeeds again", at, probe.Now()-at, 0)
 }
