@@ -158,6 +158,44 @@ func TestKeepalived(t *testing.T) {
 		}
 	})
 
+	t.Run("it is the owner", func(t *testing.T) {
+		l := newLink(t, 2)
+		d := l.driver("r2")
+		d.set(testGateway(254, interval))
+		both(t, d, Active)
+		k := l.keepalived("r1", 255, interval, "")
+		both(t, d, Backup)
+		if s := d.router(IPv4); s.Reason != ReasonBetterActive || s.ActivePriority != 255 {
+			t.Errorf("%+v", s)
+		}
+		if got := fmt.Sprint(l.arp(gateway4)); strings.Count(got, vmac4) != 1 || l.port(vmac4) != "r1" {
+			t.Errorf("ARP is answered by %s, virtual MAC at %s", got, l.port(vmac4))
+		}
+		k.stop()
+		both(t, d, Active)
+		if s := d.router(IPv4); s.Reason != ReasonFarewell {
+			t.Errorf("reason %s", s.Reason)
+		}
+		clean(t, d)
+	})
+
+	t.Run("one interval for all, and another for ours", func(t *testing.T) {
+		l := newLink(t, 2)
+		k := l.keepalived("r1", 150, interval, "")
+		k.waitActive(true)
+		d := l.driver("r2")
+		d.set(testGateway(100, time.Second)) // Active_Adver_Interval is that of the Active (RFC 9568, 6.1)
+		both(t, d, Backup)
+		wait(t, 5*time.Second, "adverts", func() bool { return d.router(IPv4).In > 2 && d.router(IPv6).In > 2 })
+		if s := d.router(IPv4); s.WorstOutage != WorstOutage(interval, 100) {
+			t.Errorf("it would wait %s", s.WorstOutage)
+		}
+		k.kill()
+		l.cut("r1")
+		both(t, d, Active)
+		clean(t, d)
+	})
+
 	t.Run("its checksum, and what it does with the plain form", func(t *testing.T) {
 		l := newLink(t, 2)
 		d := l.driver("r2")
