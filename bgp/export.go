@@ -1,7 +1,6 @@
 package bgp
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -28,7 +27,7 @@ type exportPeer struct {
 func newExporter(v fabric.View, speaker *fabric.Speaker, peers []fabric.RoutingPeer) *exporter {
 	e := &exporter{view: v, space: v.Desired.Cluster().Prefixes()}
 	for _, p := range peers {
-		x := exportPeer{RoutingPeer: p, internal: p.ASN == cmp.Or(p.LocalASN, speaker.ASN)}
+		x := exportPeer{RoutingPeer: p, internal: p.Internal(speaker.ASN)}
 		if object, ok := v.Desired.Peer(p.Name); ok {
 			if policy, ok := v.Desired.Policy(object.Export); ok {
 				x.policy = policy.Decider()

@@ -117,6 +117,7 @@ func peers(v fabric.View, own uint32) []fabric.RoutingPeer {
 			GTSM:            p.GTSM,
 			BFD:             v.Desired.BFDOf(p),
 			Password:        p.Password,
+			PeerInstall:     p.PeerInstall.Full(),
 		})
 	}
 	return all

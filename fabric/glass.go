@@ -16,6 +16,9 @@ const (
 	BGPBest  BGPTable = "best"  // the best of each prefix in it
 	BGPIn    BGPTable = "in"    // Adj-RIB-In of a peer: all it told, before policy
 	BGPOut   BGPTable = "out"   // Adj-RIB-Out of a peer: all it was told, after policy; and what it is not told
+
+	// BGPInstalled is no table of BGP: what came of peers and was accepted, with the kernel routes that it made, or why it made none.
+	BGPInstalled BGPTable = "installed"
 )
 
 // Bounds of BGPQuery.Limit.
@@ -46,7 +49,7 @@ func (q BGPQuery) Default() BGPQuery {
 // Validate refuses a query, with its defaults filled in, that makes no sense.
 func (q BGPQuery) Validate() error {
 	switch q.Table {
-	case BGPLocal, BGPBest:
+	case BGPLocal, BGPBest, BGPInstalled:
 		if q.Peer != "" {
 			return Invalidf("bad-table", "BGP routes: table %s is of no peer", q.Table).WithFix("ask for table in or out of peer %s", q.Peer)
 		}
@@ -55,7 +58,7 @@ func (q BGPQuery) Validate() error {
 			return Invalidf("bad-table", "BGP routes: table %s needs a peer", q.Table).WithFix("name one of fabricctl bgp peer list")
 		}
 	default:
-		return Invalidf("bad-table", "BGP routes: there is no table %q", q.Table).WithFix("use local, best, in or out")
+		return Invalidf("bad-table", "BGP routes: there is no table %q", q.Table).WithFix("use local, best, in, out or installed")
 	}
 	if q.Prefix.IsValid() && q.Prefix != q.Prefix.Masked() {
 		return Invalidf("bad-prefix", "BGP routes: %s has bits set past its length", q.Prefix)
@@ -90,9 +93,19 @@ type BGPRoute struct {
 	Best                bool             `json:"best,omitempty"`
 	Stale               bool             `json:"stale,omitempty"` // kept while the peer restarts (RFC 4724)
 	Since               time.Time        `json:"since,omitzero"`
-	Reason              string           `json:"reason,omitempty"` // slug: why it is not used, or the peer is not told
-	Kind                AnnouncementKind `json:"kind,omitempty"`   // of the speaker's own
-	Owner               string           `json:"owner,omitempty"`  // kind/name, of the speaker's own
+	Reason              string           `json:"reason,omitempty"`  // slug: why it is not used, or the peer is not told
+	Message             string           `json:"message,omitempty"` // for people, where there is more to say than the slug does
+	Table               string           `json:"table,omitempty"`   // of the kernel, with its route; of BGPInstalled, as are Metric and Hops
+	Metric              uint32           `json:"metric,omitempty"`
+	Hops                []KernelHop      `json:"hops,omitempty"`
+	Kind                AnnouncementKind `json:"kind,omitempty"`  // of the speaker's own
+	Owner               string           `json:"owner,omitempty"` // kind/name, of the speaker's own
+}
+
+// KernelHop is a next hop of a kernel route.
+type KernelHop struct {
+	Gateway   netip.Addr `json:"gateway"`
+	Interface string     `json:"interface"`
 }
 
 // Values is the query as part of a URL.

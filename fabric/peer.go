@@ -29,8 +29,9 @@ type Peer struct {
 	MaxPrefix       MaxPrefix    `json:"max_prefix,omitzero"`
 	Members         []string     `json:"members,omitempty"` // that have a session with it: names, failure_domain:NAME or group:NAME; none is all
 	Disabled        bool         `json:"disabled,omitempty"`
-	Import          string       `json:"import,omitempty"` // policy of what is taken from it; none: nothing (RFC 8212)
-	Export          string       `json:"export,omitempty"` // policy of what it is told; none: nothing (RFC 8212)
+	PeerInstall
+	Import string `json:"import,omitempty"` // policy of what is taken from it; none: nothing (RFC 8212)
+	Export string `json:"export,omitempty"` // policy of what it is told; none: nothing (RFC 8212)
 }
 
 // Defaults of a Peer.
@@ -87,6 +88,9 @@ func (p *Peer) Validate() error {
 		return Invalidf("bad-value", "BGP peer %q: gtsm is for a neighbour on a shared link, multihop_ttl for one that is not", p.Name)
 	}
 	if err := p.BFD.Validate(p.Name); err != nil {
+		return err
+	}
+	if err := p.PeerInstall.Validate(p.Name); err != nil {
 		return err
 	}
 	if m := p.MaxPrefix; m.Action != "" && m.Action != MaxPrefixCease && m.Action != MaxPrefixWarn {

@@ -84,6 +84,7 @@ type RoutingPeer struct {
 	AddPath         bool         `json:"add_path,omitempty"` // take all its paths for a prefix (RFC 7911)
 	MaxPrefix       MaxPrefix    `json:"max_prefix,omitzero"`
 	GTSM            bool         `json:"gtsm,omitempty"`
+	PeerInstall                  // with defaults filled in
 	BFD             PeerBFD      `json:"bfd,omitzero"` // with defaults filled in
 	Password        string       `json:"password,omitempty"`
 }
@@ -115,6 +116,9 @@ func PeerOfSession(name string) string {
 	peer, _, _ := strings.Cut(name, "@")
 	return peer
 }
+
+// Internal tells whether the peer has the AS number that a speaker with AS number own has for it.
+func (p RoutingPeer) Internal(own uint32) bool { return p.ASN == cmp.Or(p.LocalASN, own) }
 
 // AnnouncementKind is why a prefix is announced. Policies match on it.
 type AnnouncementKind string
@@ -165,6 +169,7 @@ type Copy struct {
 type RoutingState struct {
 	Worker   WorkerState    `json:"worker"`
 	Peers    []PeerState    `json:"peers"`
+	Tables   []TableState   `json:"tables,omitempty"` // of the kernel, with routes that come from peers
 	Routes   []RouteState   `json:"routes"`
 	RPKI     []RPKIState    `json:"rpki,omitempty"`     // of every cache, by name
 	Gateways []GatewayState `json:"gateways,omitempty"` // of every wanted gateway, by name
@@ -202,8 +207,10 @@ type PeerState struct {
 	// Updates are UPDATE messages of the session and those before it, as last read.
 	UpdatesIn  uint64    `json:"updates_in"`
 	UpdatesOut uint64    `json:"updates_out"`
-	Flaps      int       `json:"flaps"`         // times an established session was lost
-	BFD        *BFDState `json:"bfd,omitempty"` // nil: the session has no BFD
+	Installed  int       `json:"installed,omitempty"`      // kernel routes that lead to it because it announced them
+	Failed     int       `json:"install_failed,omitempty"` // prefixes that are to be installed and can't be
+	Flaps      int       `json:"flaps"`                    // times an established session was lost
+	BFD        *BFDState `json:"bfd,omitempty"`            // nil: the session has no BFD
 }
 
 // DynamicState is what is reported of a dynamic peer: it stands for sessions, each a state of its own.
@@ -219,6 +226,13 @@ func SessionsOf(c Condition) []PeerState {
 		return d.Sessions
 	}
 	return []PeerState{d.PeerState}
+}
+
+// TableState is a routing table of the kernel, as far as its routes come from peers.
+type TableState struct {
+	Table  string `json:"table"` // as peers have it
+	Routes int    `json:"routes"`
+	Failed int    `json:"failed,omitempty"` // that are wanted and can't be made
 }
 
 // Established tells whether routes can be exchanged.
@@ -301,5 +315,12 @@ const (
 	ReasonNotExternal     = "not-external"          // the peer is to be external and has our own AS number
 	ReasonRPKIDown        = "rpki-down"             // an RPKI cache does not answer
 	ReasonRPKINoData      = "rpki-no-data"          // an RPKI cache has told nothing yet, or so long ago that it has expired
+	ReasonInstallNone     = "install-none"          // routes of the peer are not installed
+	ReasonNotDefault      = "not-default"           // of the peer only default routes are installed
+	ReasonNotBest         = "not-best"              // another path to the prefix is better
+	ReasonNoWay           = "next-hop-unreachable"  // the kernel has no way to the next hop
+	ReasonForeignRoute    = "foreign-route"         // somebody else's kernel route is in the way
+	ReasonInstallFailed   = "install-failed"        // the kernel did not take the route
+	ReasonTableUnknown    = "table-unknown"         // the member knows no routing table of that name
 	ReasonPenalty         = "penalty"               // the peer is believed to have crashed the routing worker
 )

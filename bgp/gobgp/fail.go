@@ -30,7 +30,11 @@ func (s *Speaker) endFailed(ctx context.Context) {
 	s.mu.Unlock()
 	for name, why := range failed {
 		x := s.sessions[name]
-		if x == nil || x.state != established {
+		if x == nil {
+			continue
+		}
+		if x.state != established {
+			s.learned.drop(x.peer.Address.WithZone("")) // no graceful restart either
 			continue
 		}
 		s.errors.set(x.peer.Address, why)

@@ -28,7 +28,8 @@ type session struct {
 	loss       string // why the session was lost last
 	restarting bool   // it was set up with the restart state bit, and has not been established since
 	received   int
-	most       int // received of one family
+	most       int           // received of one family
+	restart    time.Duration // that the peer says it may take to restart; 0: it says nothing
 	accepted   int
 	in, out    counter   // UPDATE messages
 	remote     uint32    // AS number that the peer says it has
@@ -86,6 +87,9 @@ func (s *Speaker) dropPeers(ctx context.Context, c *Config) (err error) {
 		if p, ok := want[name]; ok && p == x.peer {
 			continue
 		}
+		if p, ok := want[name]; ok && p.Address == x.peer.Address {
+			s.learned.hold(p.Address.WithZone(""), restartTime(p)) // it is set up again at once
+		}
 		if e := s.deletePeer(ctx, x.peer); e != nil {
 			err = errors.Join(err, fmt.Errorf("end session with BGP peer %q: %w", name, e))
 			continue
@@ -94,6 +98,18 @@ func (s *Speaker) dropPeers(ctx context.Context, c *Config) (err error) {
 		s.book.session(x.peer, false)
 	}
 	return err
+}
+
+// holdPaths keeps what was taken of the peers of c, over an end of all sessions.
+func (s *Speaker) holdPaths(c *Config) {
+	if c.Speaker == nil {
+		return
+	}
+	for _, p := range c.Peers {
+		if x, ok := s.sessions[p.Name]; ok && x.peer.Address == p.Address {
+			s.learned.hold(p.Address.WithZone(""), restartTime(p))
+		}
+	}
 }
 
 // addPeers sets up the sessions of c that are not there yet.
@@ -276,6 +292,9 @@ func (s *Speaker) readSessions(ctx context.Context) {
 		x.in.saw(p.GetState().GetMessages().GetReceived().GetUpdate())
 		x.out.saw(p.GetState().GetMessages().GetSent().GetUpdate())
 		x.received, x.most = 0, 0
+		if n := p.GetGracefulRestart().GetPeerRestartTime(); x.state == established {
+			s.setRestart(x, time.Duration(n)*time.Second)
+		}
 		stale = s.countStale(x, p) || stale
 		for _, f := range p.AfiSafis {
 			x.received += int(f.GetState().GetReceived())
@@ -344,7 +363,7 @@ func own(p *api.Path) bool { return p.NeighborIp == "" || p.NeighborIp == "<nil>
 
 // start begins to speak, without peers and paths.
 func (s *Speaker) start(ctx context.Context, me fabric.Speaker) error {
-	g := &api.Global{Asn: me.ASN, RouterId: me.RouterID.String(), ListenPort: -1}
+	g := &api.Global{Asn: me.ASN, RouterId: me.RouterID.String(), ListenPort: -1, UseMultiplePaths: true}
 	if me.Listen.IsValid() {
 		g.ListenPort, g.ListenAddresses = int32(me.Listen.Port()), []string{me.Listen.Addr().String()}
 	}

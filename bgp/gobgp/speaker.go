@@ -50,7 +50,7 @@ type State struct {
 	Version uint64
 }
 
-// Speaker is one BGP speaker. What it takes of peers is not installed anywhere.
+// Speaker is one BGP speaker. What it takes of peers it does not install anywhere itself: see Learned.
 type Speaker struct {
 	log     *slog.Logger
 	changed func()
@@ -66,6 +66,10 @@ type Speaker struct {
 	wake    chan struct{}
 	stop    chan chan struct{}
 	fail    chan struct{}
+	learned *learned
+
+	internal map[netip.Addr]bool          // peers with our own AS number, by address without zone; under mu
+	restarts map[netip.Addr]time.Duration // for how long routes of peers are kept that may be restarting; under mu
 
 	// Of the goroutine of Run.
 	server    *server.BgpServer
@@ -96,6 +100,7 @@ func New(log *slog.Logger, changed func()) *Speaker {
 		events: make(chan *api.Peer, 64), book: newBook(), turned: make(chan struct{}), failed: map[string]string{}, fail: make(chan struct{}, 1),
 	}
 	s.validator = newValidator()
+	s.learned = newLearned(func() {})
 	s.forget()
 	s.logger = &logger{log: log, errors: s.errors, phases: s.phases}
 	s.server = server.NewBgpServer(server.LoggerOption(s.logger))
@@ -230,23 +235,6 @@ func (s *Speaker) nudge() {
 	}
 }
 
-// watch has every change of a session put into s.events.
-func (s *Speaker) watch(ctx context.Context) {
-	err := s.server.WatchEvent(ctx, &api.WatchEventRequest{Peer: &api.WatchEventRequest_Peer{}}, func(r *api.WatchEventResponse) {
-		p := r.GetPeer()
-		if p == nil || p.Type != api.WatchEventResponse_PeerEvent_STATE {
-			return
-		}
-		select {
-		case s.events <- p.Peer:
-		case <-ctx.Done():
-		}
-	})
-	if err != nil {
-		panic(err) // only for a request that watches nothing
-	}
-}
-
 // newest is the newest config, and whether it is another one than c.
 func (s *Speaker) newest(c *Config) (*Config, bool) {
 	s.mu.Lock()
@@ -270,7 +258,9 @@ func (s *Speaker) apply(ctx context.Context) {
 }
 
 func (s *Speaker) put(ctx context.Context, c *Config) error {
+	s.know(c)
 	if s.running != nil && (c.Speaker == nil || *c.Speaker != *s.running) {
+		s.holdPaths(c)
 		s.shutdown(ctx)
 	}
 	if c.Speaker == nil {

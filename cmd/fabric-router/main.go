@@ -34,7 +34,8 @@ Signals:
   TERM, INT  leave for good: peers are told (BGP Cease) and drop the routes they have from here at once
   HUP, USR2  leave to come back: peers keep the routes for the graceful restart time of the session; so do they after a crash
   Routes in the kernel stay in any case, until the next start finds that they are not wanted any more.
-Kernel routes have protocol %d: "ip route show proto %d" lists them. Routes with another one are never touched.
+Kernel routes to instances have protocol %d, those that BGP peers told have %d: "ip route show proto %d" lists them. Routes with another one are
+never touched.
 
 Usage: fabric-router [flags]
 
@@ -58,7 +59,7 @@ func main() {
 		os.Exit(inside.Helper())
 	}
 	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), usage, router.Protocol, router.Protocol)
+		fmt.Fprintf(flag.CommandLine.Output(), usage, router.Protocol, router.ProtocolBGP, router.Protocol)
 		flag.PrintDefaults()
 	}
 	socket := flag.String("socket", "/var/lib/fabric/router.socket", "`file` of the unix socket on which to be told, for root only")

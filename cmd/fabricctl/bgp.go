@@ -39,6 +39,9 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 	flags.IntVar(&f.put.MaxSessions, "max-sessions", 0, fmt.Sprintf("`NUMBER` of sessions of a peer by prefix on one member (default %d)", fabric.DefaultMaxSessions))
 	flags.StringVar(&f.put.Export, "export", "", "`POLICY` of what it is told, such as own; without one it is told nothing")
 	flags.StringVar(&f.put.Import, "import", "", "`POLICY` of what is taken from it, such as default-only; without one nothing is")
+	flags.StringVar(&f.put.Install, "install", "", "`WHICH` of the routes taken from it go into the kernel: none, default or all (default none)")
+	flags.StringVar(&f.put.Table, "table", "", "`TABLE` of the kernel that they go into, number or name (default main)")
+	flags.IntVar(&f.put.Metric, "metric", 0, fmt.Sprintf("`NUMBER` that they have as metric (default %d)", fabric.DefaultInstallMetric))
 	flags.IntVar(&f.put.HoldTime, "hold-time", 0, fmt.Sprintf("`SECONDS` of silence after which the session is lost (default %d)", fabric.DefaultHoldTime))
 	flags.IntVar(&f.put.GracefulRestart, "graceful-restart", 0, fmt.Sprintf("`SECONDS` for which the neighbour keeps routes while the worker restarts (default %d)", fabric.DefaultGracefulRestart))
 	flags.IntVar(&f.put.MultihopTTL, "multihop-ttl", 0, "`TTL` for a neighbour that is not on a shared link")
@@ -60,6 +63,7 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 	flags.BoolVar(&f.put.Disabled, "disabled", false, "have no session with it for now")
 	flags.BoolVar(&f.fromStdin, "password-stdin", false, "read the TCP MD5 password from stdin")
 	flags.StringVar(&f.fromFile, "password-file", "", "read the TCP MD5 password from `FILE`")
+	_ = cmd.RegisterFlagCompletionFunc("install", cobra.FixedCompletions([]string{fabric.InstallNone, fabric.InstallDefault, fabric.InstallAll}, cobra.ShellCompDirectiveNoFileComp))
 	a.flagNames(cmd, "members", members)
 	a.flagNames(cmd, "bfd-profile", bfdProfiles)
 	a.flagNames(cmd, "export", policies)
@@ -76,6 +80,9 @@ func (f *peerFlags) onto(cmd *cobra.Command, put *api.BGPPeerPut) {
 		"max-sessions":       func() { put.MaxSessions = f.put.MaxSessions },
 		"export":             func() { put.Export = f.put.Export },
 		"import":             func() { put.Import = f.put.Import },
+		"install":            func() { put.Install = f.put.Install },
+		"table":              func() { put.Table = f.put.Table },
+		"metric":             func() { put.Metric = f.put.Metric },
 		"hold-time":          func() { put.HoldTime = f.put.HoldTime },
 		"graceful-restart":   func() { put.GracefulRestart = f.put.GracefulRestart },
 		"multihop-ttl":       func() { put.MultihopTTL = f.put.MultihopTTL },
@@ -123,6 +130,7 @@ A password never stands on the command line, where other users see it: give it o
   fabricctl bgp peer add tor1 192.0.2.254 65001 --export own --bfd-interval 50 --gtsm
   fabricctl bgp peer add tor1 --interface eth1 external --export own
   fabricctl bgp peer add rack1 --dynamic 192.0.2.0/24 external --export own --max-sessions 20
+  fabricctl bgp peer add tor1 192.0.2.254 65001 --export own --import default-only --install default
   fabricctl bgp peer add tor1 192.0.2.254 65001 --export own --password-file /etc/fabric/tor1.password`,
 	}
 	f := a.peerFlags(cmd)
@@ -227,12 +235,25 @@ func (a *app) peerList() *cobra.Command {
 			}},
 			{"EXPORT", func(p api.BGPPeer) string { return cmp.Or(p.Export, "nothing: no policy") }},
 			{"IMPORT", func(p api.BGPPeer) string { return p.Import }},
+			{"INSTALL", func(p api.BGPPeer) string { return installWords(p.BGPPeerPut) }},
 			{"PASSWORD", func(p api.BGPPeer) string { return yesNo(p.HasPassword) }},
 			{"ESTABLISHED", establishedSessions},
 			{"DESCRIPTION", func(p api.BGPPeer) string { return p.Description }},
 		})
 	}
 	return cmd
+}
+
+// installWords say which routes of a peer go into the kernel, and where to if that is not the usual place.
+func installWords(p api.BGPPeerPut) string {
+	words := p.Install
+	if p.Table != "" {
+		words += " table " + p.Table
+	}
+	if p.Metric != 0 {
+		words += fmt.Sprintf(" metric %d", p.Metric)
+	}
+	return words
 }
 
 // establishedSessions is how many of a peer's sessions are up.
@@ -339,6 +360,7 @@ func sessionColumns(now time.Time) []column[api.BGPSession] {
 		{"SENT", func(s api.BGPSession) string { return strconv.Itoa(s.Sent) }},
 		{"RECEIVED", func(s api.BGPSession) string { return strconv.Itoa(s.Received) }},
 		{"REJECTED", func(s api.BGPSession) string { return strconv.Itoa(s.Received - s.Accepted) }},
+		{"INSTALLED", func(s api.BGPSession) string { return strconv.Itoa(s.Installed) }},
 		{"FLAPS", func(s api.BGPSession) string { return strconv.Itoa(s.Flaps) }},
 		{"WHY NOT", func(s api.BGPSession) string {
 			if s.Established() {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,11 +19,13 @@ func (a *app) bgpRoutes() *cobra.Command {
 		Use:   "routes [PREFIX]",
 		Short: "Look into the BGP tables of a member",
 		Long: `Look into the BGP tables of a member: without a flag all paths that it has, its own among them; with --best the one of each prefix that it uses;
+with --installed what came of peers and was accepted, with the kernel routes that it made, or why it made none;
 with --in what a peer told it, before policy, and why some of it is not used; with --out what a peer was told, after policy, and what it is not told.
 
 With a PREFIX, or an address, only what covers it and what is in it is shown. The columns are those of every router: > marks the best path, S one
 that is kept while its peer restarts.`,
 		Example: `  fabricctl bgp routes
+  fabricctl bgp routes --installed
   fabricctl bgp routes --in tor1
   fabricctl bgp routes --out tor1 203.0.113.53 --member n2`,
 	}
@@ -30,13 +33,14 @@ that is kept while its peer restarts.`,
 	in := flags.String("in", "", "what `PEER` told the member (Adj-RIB-In)")
 	out := flags.String("out", "", "what `PEER` was told (Adj-RIB-Out)")
 	best := flags.Bool("best", false, "only the best path of each prefix")
+	installed := flags.Bool("installed", false, "what peers told that is in the kernel, or why not")
 	limit := flags.Int("limit", fabric.DefaultBGPLimit, fmt.Sprintf("show at most `N` paths, up to %d", fabric.MaxBGPLimit))
 	member := flags.String("member", "", "`MEMBER` to ask (default the one that this command talks to)")
 	f := formatFlag(cmd, "table")
 	a.flagNames(cmd, "in", peers)
 	a.flagNames(cmd, "out", peers)
 	a.flagNames(cmd, "member", members)
-	cmd.MarkFlagsMutuallyExclusive("in", "out", "best")
+	cmd.MarkFlagsMutuallyExclusive("in", "out", "best", "installed")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		q := fabric.BGPQuery{Limit: *limit}
 		switch {
@@ -46,6 +50,8 @@ that is kept while its peer restarts.`,
 			q.Table, q.Peer = fabric.BGPOut, *out
 		case *best:
 			q.Table = fabric.BGPBest
+		case *installed:
+			q.Table = fabric.BGPInstalled
 		}
 		if len(args) == 1 {
 			var err error
@@ -66,6 +72,19 @@ that is kept while its peer restarts.`,
 		return nil
 	}
 	return cmd
+}
+
+// kernelWords are the next hops of a kernel route, and its table if that is not the usual one.
+func kernelWords(r fabric.BGPRoute) string {
+	var lines []string
+	for _, h := range r.Hops {
+		line := fmt.Sprintf("via %s dev %s", h.Gateway, h.Interface)
+		if r.Table != fabric.DefaultInstallTable {
+			line += " table " + r.Table
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // glassColumns are those of a table of paths; what no path has gets no column.
@@ -104,7 +123,8 @@ func glassColumns(now time.Time, all []fabric.BGPRoute) []column[fabric.BGPRoute
 			return ago(now.Sub(r.Since))
 		}},
 		{"OWNER", func(r fabric.BGPRoute) string { return r.Owner }},
-		{"WHY NOT", func(r fabric.BGPRoute) string { return r.Reason }},
+		{"KERNEL", kernelWords},
+		{"WHY NOT", func(r fabric.BGPRoute) string { return cmp.Or(r.Message, r.Reason) }},
 	} {
 		if slices.ContainsFunc(all, func(r fabric.BGPRoute) bool { return c.cell(r) != "" }) {
 			columns = append(columns, c)

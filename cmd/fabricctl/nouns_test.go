@@ -88,7 +88,7 @@ web"
 		"list anycast=d -f compact -c n":         "\nNAME\n",
 		"list eb -f compact -c n":                "\nNAME\n",
 		"cluster list-tokens -f csv":             "\nn3,2026/01/02 03:04 UTC\n",
-		"bgp peer list -f csv":                   "\ntor1,192.0.2.254,65001,all,nothing: no policy,,YES,1 of 3,\n",
+		"bgp peer list -f csv":                   "\ntor1,192.0.2.254,65001,all,nothing: no policy,,,YES,1 of 3,\n",
 		"route list 203.0.113.53 -f csv":         "\n203.0.113.53/32,anycast,dns,n1,tor1,\"announced\nnot to tor2: the session with the peer is not established\"\n203.0.113.53/32,anycast,dns,n2,,no: dns2: connection refused\n",
 		"route list 10.1.0.77 -f compact": `
 PREFIX       KIND     OWNER  MEMBER  ANNOUNCED TO  STATE
@@ -147,7 +147,7 @@ func TestSessionColumns(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	session := func(state, lastError string) api.BGPSession {
 		return api.BGPSession{Member: "n1", PeerState: fabric.PeerState{
-			Name: "tor1", Address: netip.MustParseAddr("192.0.2.254"), ASN: 65001, State: state, Since: now.Add(-90 * time.Second), LastError: lastError, Sent: 7, Received: 2, Flaps: 1}}
+			Name: "tor1", Address: netip.MustParseAddr("192.0.2.254"), ASN: 65001, State: state, Since: now.Add(-90 * time.Second), LastError: lastError, Sent: 7, Received: 2, Installed: 3, Flaps: 1}}
 	}
 	stale := session("established", "")
 	stale.Stale = true
@@ -158,11 +158,11 @@ func TestSessionColumns(t *testing.T) {
 	alone := session("established", "")
 	alone.BFD, alone.Message = &fabric.BFDState{State: "down"}, "BFD is down: the neighbour was never heard"
 	for want, s := range map[string]api.BGPSession{
-		"n1 | tor1 | 192.0.2.254 | 65001 | established | 1m 30s |  | 7 | 2 | 2 | 1 | ":                                               session("established", "hold timer expired"),
-		"n1 | tor1 | 192.0.2.254 | 65001 | active | 1m 30s |  | 7 | 2 | 2 | 1 | connection refused":                                  refused,
-		"n1 | tor1 | 192.0.2.254 | 65001 | unknown: member offline | 1m 30s |  | 7 | 2 | 2 | 1 | ":                                   stale,
-		"n1 | tor1 | 192.0.2.254 | 65001 | established | 1m 30s | up 150 ms | 7 | 2 | 2 | 1 | ":                                      fast,
-		"n1 | tor1 | 192.0.2.254 | 65001 | established | 1m 30s | down | 7 | 2 | 2 | 1 | BFD is down: the neighbour was never heard": alone,
+		"n1 | tor1 | 192.0.2.254 | 65001 | established | 1m 30s |  | 7 | 2 | 2 | 3 | 1 | ":                                               session("established", "hold timer expired"),
+		"n1 | tor1 | 192.0.2.254 | 65001 | active | 1m 30s |  | 7 | 2 | 2 | 3 | 1 | connection refused":                                  refused,
+		"n1 | tor1 | 192.0.2.254 | 65001 | unknown: member offline | 1m 30s |  | 7 | 2 | 2 | 3 | 1 | ":                                   stale,
+		"n1 | tor1 | 192.0.2.254 | 65001 | established | 1m 30s | up 150 ms | 7 | 2 | 2 | 3 | 1 | ":                                      fast,
+		"n1 | tor1 | 192.0.2.254 | 65001 | established | 1m 30s | down | 7 | 2 | 2 | 3 | 1 | BFD is down: the neighbour was never heard": alone,
 	} {
 		var cells []string
 		for _, c := range sessionColumns(now) {

@@ -31,8 +31,11 @@ type BGPPeerPut struct {
 	MaxPrefix       PeerMaxPrefix  `json:"max_prefix"`
 	Members         []string       `json:"members"` // names, or failure_domain:NAME; none is all
 	Disabled        bool           `json:"disabled"`
-	Import          string         `json:"import"` // policy; "": nothing is taken from it
-	Export          string         `json:"export"` // policy; "": it is told nothing
+	Import          string         `json:"import"`  // policy; "": nothing is taken from it
+	Install         string         `json:"install"` // which of the routes taken from it go into the kernel: "none", "default" or "all"
+	Table           string         `json:"table"`   // of the kernel for them, number or name; "" is main
+	Metric          int            `json:"metric"`  // of them; 0 is the default
+	Export          string         `json:"export"`  // policy; "": it is told nothing
 }
 
 // PeerMaxPrefix is how much a BGP peer may announce, in each family.
@@ -128,7 +131,7 @@ func peerPut(p *fabric.Peer) BGPPeerPut {
 		Description: p.Description, Address: p.Address, Interface: p.Interface, Dynamic: p.Dynamic, MaxSessions: p.MaxSessions, ASN: p.ASN, HoldTime: p.HoldTime, GracefulRestart: p.GracefulRestart,
 		MultihopTTL: p.MultihopTTL, GTSM: p.GTSM, BFD: p.BFD, Members: append([]string{}, p.Members...), Disabled: p.Disabled,
 		LocalASN: p.LocalASN, Keepalive: p.Keepalive, Passive: p.Passive, Families: append([]string{}, p.Families...), MaxPrefix: PeerMaxPrefix(p.MaxPrefix), AddPath: p.AddPath,
-		Import: p.Import, Export: p.Export,
+		Import: p.Import, Export: p.Export, Install: cmp.Or(p.Install, fabric.InstallNone), Table: p.Table, Metric: p.Metric,
 	}
 }
 
@@ -141,6 +144,7 @@ func (put BGPPeerPut) apply(p *fabric.Peer) {
 	p.Members, p.Disabled = put.Members, put.Disabled
 	p.LocalASN, p.Keepalive, p.Passive, p.Families, p.MaxPrefix = put.LocalASN, put.Keepalive, put.Passive, put.Families, fabric.MaxPrefix(put.MaxPrefix)
 	p.Import, p.Export = put.Import, put.Export
+	p.PeerInstall = fabric.PeerInstall{Install: put.Install, Table: put.Table, Metric: put.Metric}
 	if put.Password != nil {
 		p.Password = *put.Password
 	}

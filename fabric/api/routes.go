@@ -111,7 +111,7 @@ var routes = []route{
 	{"PUT", "/1.0/bgp/peers/{name}", trusted, (*Server).putPeer, BGPPeerPut{}, nil, "Replace a BGP peer"},
 	{"PATCH", "/1.0/bgp/peers/{name}", trusted, (*Server).putPeer, BGPPeerPut{}, nil, "Change a BGP peer"},
 	{"DELETE", "/1.0/bgp/peers/{name}", trusted, (*Server).deletePeer, nil, nil, "Delete a BGP peer"},
-	{"GET", "/1.0/bgp/routes", trusted, (*Server).getBGPRoutes, nil, fabric.BGPRoutes{}, "List paths of a BGP table of this member, or of the target (table, peer, prefix, limit)"},
+	{"GET", "/1.0/bgp/routes", trusted, (*Server).getBGPRoutes, nil, fabric.BGPRoutes{}, "List paths of a BGP table of this member, or of the target (table: local, best, in, out or installed; peer, prefix, limit)"},
 	{"GET", bfdProfilesURL, trusted, (*Server).getBFDProfiles, nil, []BFDProfile{}, "List the BFD profiles"},
 	{"POST", bfdProfilesURL, trusted, (*Server).postBFDProfiles, BFDProfilesPost{}, nil, "Create a BFD profile"},
 	{"GET", bfdProfilesURL + "/{name}", trusted, (*Server).getBFDProfile, nil, BFDProfile{}, "Show a BFD profile"},

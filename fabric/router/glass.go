@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/netip"
+	"slices"
 
 	"netfabric/fabric"
 )
@@ -23,10 +24,17 @@ func (w *Worker) Routes(ctx context.Context, q fabric.BGPQuery) (routes fabric.B
 		return routes, fabric.Errorf(fabric.CodeUnavailable, "ending", "%w", err)
 	}
 	member := routes.Member
+	asked := q
+	if q.Table == fabric.BGPInstalled {
+		asked.Table, asked.Limit = fabric.BGPLocal, fabric.MaxBGPLimit
+	}
 	w.looking.Lock()
-	routes, err = w.speaker.Routes(ctx, q)
+	routes, err = w.speaker.Routes(ctx, asked)
 	w.looking.Unlock()
 	routes.Member = member
+	if q.Table == fabric.BGPInstalled && err == nil {
+		return w.installed(ctx, routes, q.Limit)
+	}
 	for at := range routes.Routes {
 		r := &routes.Routes[at]
 		a, ours := owners[r.Prefix]
@@ -40,6 +48,17 @@ func (w *Worker) Routes(ctx context.Context, q fabric.BGPQuery) (routes fabric.B
 		}
 	}
 	return routes, err
+}
+
+// installed says of the paths that came of peers where in the kernel they are.
+func (w *Worker) installed(ctx context.Context, routes fabric.BGPRoutes, limit int) (fabric.BGPRoutes, error) {
+	all := slices.DeleteFunc(routes.Routes, func(r fabric.BGPRoute) bool { return r.Peer == "" })
+	routes.More += max(0, len(all)-limit)
+	routes.Routes = all[:min(len(all), limit)]
+	if err := w.installer.explain(ctx, routes.Routes); err != nil {
+		return routes, fabric.Errorf(fabric.CodeUnavailable, "ending", "%w", err)
+	}
+	return routes, nil
 }
 
 func (w *Worker) getRoutes(rw http.ResponseWriter, r *http.Request) {

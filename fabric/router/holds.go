@@ -30,7 +30,7 @@ func admit(peers []fabric.RoutingPeer, missing map[string]hold, states map[strin
 			waiting[p.Name] = held(h, p.Name, before, now)
 			continue
 		}
-		p.BFD = fabric.PeerBFD{} // no reason to end a session when it changes
+		p.BFD, p.PeerInstall = fabric.PeerBFD{}, fabric.PeerInstall{} // no reason to end a session when they change
 		open = append(open, p)
 	}
 	return open, waiting

@@ -47,24 +47,13 @@ func (k *kernel) load() error {
 		}
 		for _, r := range routes {
 			if p, ok := prefixOf(r.Dst); ok {
-				installed[p] = append(installed[p], k.hopsOf(r)...)
+				installed[p] = append(installed[p], k.links.hopsOf(r)...)
 				slices.SortFunc(installed[p], compareHops)
 			}
 		}
 	}
 	k.installed = installed
 	return nil
-}
-
-func (k *kernel) hopsOf(r netlink.Route) []hop {
-	if len(r.MultiPath) == 0 {
-		return []hop{{address(r.Gw), k.links.name(r.LinkIndex), 1}}
-	}
-	var hops []hop
-	for _, n := range r.MultiPath {
-		hops = append(hops, hop{address(n.Gw), k.links.name(n.LinkIndex), n.Hops + 1})
-	}
-	return hops
 }
 
 // put makes sure that the wanted routes are there; it tells which could not be made. Nothing is removed.
@@ -130,17 +119,17 @@ func (k *kernel) prune(want map[netip.Prefix][]hop) (err error) {
 	return err
 }
 
-// routeEvent is a change of a route in the main table.
+// routeEvent is a change of a kernel route.
 type routeEvent struct {
-	prefix netip.Prefix
-	gone   bool
-	ours   bool // it has our protocol number
+	fibKey
+	gone     bool
+	protocol int
 }
 
 // concerns tells whether a change in the kernel may have taken a route of ours away.
 func (k *kernel) concerns(e routeEvent) bool {
 	_, installed := k.installed[e.prefix]
-	return installed && e.gone == e.ours
+	return installed && e.table == unix.RT_TABLE_MAIN && e.gone == (e.protocol == Protocol)
 }
 
 // watchRoutes reports changes of routes until ctx ends; lost is called when some may have been missed.
@@ -174,8 +163,8 @@ func drainRoutes(ctx context.Context, updates chan netlink.RouteUpdate, each fun
 			if !ok {
 				return
 			}
-			if p, ok := prefixOf(u.Dst); ok && u.Table == unix.RT_TABLE_MAIN {
-				each(routeEvent{p, u.Type == unix.RTM_DELROUTE, u.Protocol == Protocol})
+			if key, ok := fibKeyOf(u.Route); ok {
+				each(routeEvent{key, u.Type == unix.RTM_DELROUTE, int(u.Protocol)})
 			}
 		}
 	}

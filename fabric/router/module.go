@@ -263,9 +263,10 @@ func (m *Module) steady(now time.Time) (state *fabric.RoutingState, again time.D
 		}
 		old, ok := m.counters[p.Name]
 		if ok && !count && old.State == p.State && old.Since.Equal(p.Since) && old.Flaps == p.Flaps {
-			if p.Sent != old.Sent || p.Received != old.Received || p.Accepted != old.Accepted || p.UpdatesIn != old.UpdatesIn || p.UpdatesOut != old.UpdatesOut {
+			if p.Sent != old.Sent || p.Received != old.Received || p.Accepted != old.Accepted || p.Installed != old.Installed || p.UpdatesIn != old.UpdatesIn || p.UpdatesOut != old.UpdatesOut {
 				again = every - now.Sub(m.counted)
 			}
+			p.Installed = old.Installed
 			p.Sent, p.Received, p.Accepted, p.LastError = old.Sent, old.Received, old.Accepted, cmp.Or(old.LastError, p.LastError)
 			p.UpdatesIn, p.UpdatesOut = old.UpdatesIn, old.UpdatesOut
 		}

@@ -33,6 +33,7 @@ type Worker struct {
 
 	speaker    *gobgp.Speaker
 	inside     *inside.Runner
+	installer  *installer
 	bfd        *detectors
 	begun      map[string]bool // peers whose session is established
 	held       map[string]hold // peers without a session, by name
@@ -105,6 +106,8 @@ func New(log *slog.Logger, state string, bfd, helper func() *exec.Cmd) (*Worker,
 	}
 	w.speaker.OnState(w.watchdog.saw)
 	w.speaker.OnStranger(w.stranger)
+	w.installer = newInstaller(log, w.speaker.Learned, w.bump)
+	w.speaker.OnLearned(func() { signal(w.installer.wake) })
 	w.bfd = newDetectors(log, state, bfd)
 	w.bfd.failed = w.speaker.Fail
 	w.bfd.changed = func() { w.post(func() { w.dirty = true; w.bump() }) }
@@ -126,7 +129,10 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 	defer close(w.over)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := w.begin(ctx); err != nil {
+	// What peers take back when the worker leaves stays in the kernel, as all routes do.
+	installing, stopInstalling := context.WithCancel(ctx)
+	defer stopInstalling()
+	if err := w.begin(ctx, installing); err != nil {
 		return err
 	}
 	defer w.neighbours.Set(nil)
@@ -136,6 +142,8 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 		case <-ctx.Done():
 			return nil
 		case <-polite:
+			stopInstalling()
+			<-w.installer.over
 			bound, cancel := context.WithTimeout(ctx, 3*time.Second)
 			w.gateways.leave(bound) // while BGP still brings the routes
 			w.speaker.Stop(bound)
@@ -163,10 +171,11 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 }
 
 // begin finds out what there is and takes up the value of the earlier run.
-func (w *Worker) begin(ctx context.Context) (err error) {
+func (w *Worker) begin(ctx, installing context.Context) (err error) {
 	look := func() { w.post(func() { w.reloadIn(0) }) }
 	w.links, err = watchLinks(ctx, w.log, func() {
 		w.gateways.poke()
+		w.installer.linksChanged()
 		w.post(w.linksChanged)
 	})
 	if err != nil {
@@ -182,11 +191,22 @@ func (w *Worker) begin(ctx context.Context) (err error) {
 	if err := w.kernel.load(); err != nil {
 		return err
 	}
+	edge, err := openFIB(w.links)
+	if err != nil {
+		return err
+	}
 	go watchRoutes(ctx, w.log, func(e routeEvent) {
 		w.gateways.routeChanged(e.prefix)
-		w.post(func() { w.routeChanged(e) })
-	}, look)
+		w.installer.routeChanged(e)
+		if e.protocol != ProtocolBGP {
+			w.post(func() { w.routeChanged(e) })
+		}
+	}, func() {
+		look()
+		w.installer.linksChanged()
+	})
 	go w.speaker.Run(ctx)
+	go w.installer.Run(installing, edge)
 	go w.bfd.Run(ctx)
 	go w.gateways.run(ctx, tracked{sessions: func() []fabric.PeerState { return w.speaker.State().Peers }, links: w.links})
 	value, same, err := w.disk.routing()
@@ -516,6 +536,7 @@ func (w *Worker) settle(now time.Time) {
 	var missing map[string]hold
 	w.peers, missing = resolve(w.expanded, w.found)
 	w.bfd.Apply(there(w.peers, missing), w.begun)
+	w.installer.Apply(there(w.peers, missing))
 	states, _, _ := w.bfd.State()
 	var open []fabric.RoutingPeer
 	before := w.held
@@ -606,6 +627,9 @@ func (w *Worker) report() (fabric.RoutingState, outcome) {
 	for _, p := range bgp.Peers {
 		o.sessions[p.Name] = p
 	}
+	installs := w.installer.State()
+	installs.onto(state.Peers)
+	state.Tables = installs.tables
 	switch {
 	case bgp.Err != nil:
 		state.Worker.Error, state.Worker.Reason = bgp.Err.Error(), fabric.ReasonOf(bgp.Err)
@@ -613,6 +637,8 @@ func (w *Worker) report() (fabric.RoutingState, outcome) {
 		state.Worker.Error, state.Worker.Reason = bfdErr.Error(), fabric.ReasonOf(bfdErr)
 	case w.filterErr != nil:
 		state.Worker.Error, state.Worker.Reason = w.filterErr.Error(), fabric.ReasonFilterFailed
+	case installs.err != nil:
+		state.Worker.Error, state.Worker.Reason = installs.err.Error(), fabric.ReasonInstallFailed
 	case w.pruneErr != nil:
 		state.Worker.Error, state.Worker.Reason = w.pruneErr.Error(), fabric.ReasonRouteFailed
 	case w.keepErr != nil:

@@ -1,0 +1,530 @@
+package router
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"netfabric/bgp/gobgp"
+	"netfabric/fabric"
+)
+
+// installer keeps kernel routes that come from peers. What is wanted follows from what peers told, see place; what the kernel has is read from it.
+//
+// All its work is done by the goroutine of Run: the worker's own has checks to make, and ten thousand routes take a while.
+type installer struct {
+	log     *slog.Logger
+	learn   func() gobgp.Changes
+	table   func(name string) (uint32, bool)
+	changed func() // after each change of what State says; must not block
+	wake    chan struct{}
+	calls   chan func()
+	over    chan struct{} // closed when Run is over
+
+	mu      sync.Mutex
+	desired []fabric.RoutingPeer
+	set     bool // desired is known
+	fresh   bool // and new
+	seen    installerEvents
+	state   installState
+
+	// Of the goroutine of Run.
+	fib     fibEdge
+	peers   map[netip.Addr]installPeer
+	list    []fabric.RoutingPeer
+	ended   map[gobgp.PeerFamily]bool
+	targets []fibKey // without prefix: where routes may be
+	paths   map[netip.Prefix][]gobgp.Learned
+	want    map[fibKey][]hop
+	have    map[fibKey][]hop
+	failed  map[fibKey]error
+	ways    map[wayKey]way
+	earlier map[fibKey]bool // routes of an earlier run that nobody has told of in this one
+	grace   time.Time       // until then what an earlier run installed stays, unless all peers have told everything before; zero: not any more
+	reload  time.Time       // when to look at what the kernel has
+	retry   time.Time       // when to try again what failed; zero: nothing did
+	look    time.Time       // when to look at ways again; zero: not before something happens
+	learnAt time.Time       // when to ask for what is learned although nothing happens; zero: never
+	count   time.Time       // when to count; zero: nothing changed
+	counted time.Duration   // that took
+}
+
+// fibEdge is the kernel: see fib.
+type fibEdge interface {
+	load() (map[fibKey][]hop, error)
+	put(key fibKey, hops []hop, ours bool) error
+	remove(key fibKey) error
+	way(nextHop, via netip.Addr) way
+}
+
+// installerEvents is what happened in the kernel since the installer looked.
+type installerEvents struct {
+	missed bool // some events are not known
+	ways   bool // interfaces or routes of others changed
+	freed  bool // a route of somebody else went
+	gone   []fibKey
+}
+
+// wayKey is what a way is looked up by.
+type wayKey struct{ nextHop, via netip.Addr }
+
+// installState is what an installer has to say. It must not be changed.
+type installState struct {
+	peers  map[string]installCount // by name
+	tables []fabric.TableState
+	err    error // why the kernel is not as it should be, beside what failed for single prefixes
+}
+
+type installCount struct {
+	routes, failed int
+	why            string // the first failure
+}
+
+// Times of the installer.
+const (
+	installSettle = 20 * time.Millisecond // events of the kernel come in bursts
+	installRetry  = time.Second
+	installReload = 30 * time.Second // without a sign: see reloadEvery
+	installCounts = 100 * time.Millisecond
+	countShare    = 20   // at most this part of the time goes into counting
+	installQueue  = 1024 // routes that went; with more everything is looked at
+)
+
+func newInstaller(log *slog.Logger, learn func() gobgp.Changes, changed func()) *installer {
+	return &installer{
+		log: log, learn: learn, changed: changed, wake: make(chan struct{}, 1), calls: make(chan func()), over: make(chan struct{}),
+		table: func(name string) (uint32, bool) { return tableNumber(tableFiles, name) },
+		paths: map[netip.Prefix][]gobgp.Learned{}, want: map[fibKey][]hop{}, have: map[fibKey][]hop{}, failed: map[fibKey]error{}, ways: map[wayKey]way{},
+	}
+}
+
+// Apply makes the routes those that come from peers. It returns at once.
+func (i *installer) Apply(peers []fabric.RoutingPeer) {
+	i.mu.Lock()
+	same := i.set && slices.Equal(i.desired, peers)
+	i.desired, i.set, i.fresh = peers, true, i.fresh || !same
+	i.mu.Unlock()
+	if !same {
+		signal(i.wake)
+	}
+}
+
+// State is how the routes are.
+func (i *installer) State() installState {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.state
+}
+
+// routeChanged takes note of an event of the kernel.
+func (i *installer) routeChanged(e routeEvent) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case e.protocol != ProtocolBGP:
+		i.seen.ways, i.seen.freed = true, i.seen.freed || e.gone
+	case !e.gone:
+		return // it is our own doing
+	case len(i.seen.gone) >= installQueue:
+		i.seen.missed = true
+	default:
+		i.seen.gone = append(i.seen.gone, e.fibKey)
+	}
+	signal(i.wake)
+}
+
+// linksChanged has ways looked at: routes may have gone with an interface, without a word.
+func (i *installer) linksChanged() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.seen.ways, i.seen.missed = true, true
+	signal(i.wake)
+}
+
+// Run does the work until ctx ends. The routes stay then.
+func (i *installer) Run(ctx context.Context, edge fibEdge) {
+	defer close(i.over)
+	i.fib = edge
+	timer := time.NewTimer(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-i.wake:
+		case f := <-i.calls:
+			f()
+		case <-timer.C:
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		next := i.step(time.Now())
+		if next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// do has f run by the goroutine of Run, and waits until it has.
+func (i *installer) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case i.calls <- func() { f(); close(done) }:
+		<-done
+		return nil
+	case <-i.over:
+		return errors.New("the routing worker ends")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// step does what is due, and tells when something will be; zero for never.
+func (i *installer) step(now time.Time) time.Time {
+	i.mu.Lock()
+	set, fresh, desired, seen := i.set, i.fresh, i.desired, i.seen
+	i.fresh, i.seen = false, installerEvents{}
+	i.mu.Unlock()
+	if !set {
+		i.mu.Lock()
+		i.seen.missed = true
+		i.mu.Unlock()
+		return time.Time{}
+	}
+	all := false // whether everything is to be looked at, or only the prefixes in dirty
+	dirty := map[netip.Prefix]bool{}
+	if fresh {
+		if i.list == nil {
+			i.read()
+			i.reload, i.earlier = now.Add(installReload), map[fibKey]bool{}
+			for key := range i.have {
+				i.earlier[key] = true
+			}
+			i.grace = now.Add(longestRestart(desired))
+		}
+		i.list, i.peers = append([]fabric.RoutingPeer{}, desired...), installPeers(desired, i.table)
+		all = true
+	}
+	i.takeLearned(dirty)
+	if seen.missed || slices.ContainsFunc(seen.gone, func(k fibKey) bool { return i.have[k] != nil }) {
+		i.reload = now
+	}
+	if seen.freed && len(i.failed) > 0 || !i.retry.IsZero() && !now.Before(i.retry) {
+		i.retry = time.Time{}
+		for key := range i.failed {
+			dirty[key.prefix] = true
+		}
+	}
+	if seen.ways && i.look.IsZero() {
+		i.look = now.Add(installSettle)
+	}
+	if !i.look.IsZero() && !now.Before(i.look) {
+		i.look = time.Time{}
+		all = i.lookAgain() || all
+	}
+	if !i.reload.IsZero() && !now.Before(i.reload) {
+		all = i.read() || all
+		i.reload = now.Add(installReload)
+	}
+	if !i.grace.IsZero() && (!now.Before(i.grace) || toldAll(i.list, i.ended)) {
+		i.grace, i.earlier, all = time.Time{}, nil, true
+	}
+	if all || len(dirty) > 0 {
+		i.settle(now, all, dirty)
+	}
+	if !i.count.IsZero() && !now.Before(i.count) {
+		i.count = time.Time{}
+		i.tell()
+	}
+	return i.deadline()
+}
+
+// deadline is the first of what is due later.
+func (i *installer) deadline() (next time.Time) {
+	due := []time.Time{i.look, i.retry, i.count, i.grace, i.learnAt}
+	if len(i.have)+len(i.want) > 0 {
+		due = append(due, i.reload)
+	}
+	for _, at := range due {
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
+}
+
+// longestRestart is how long the peers have to tell everything again.
+func longestRestart(peers []fabric.RoutingPeer) time.Duration {
+	seconds := 0
+	for _, p := range peers {
+		if p.PeerInstall.Wanted() {
+			seconds = max(seconds, p.GracefulRestart)
+		}
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// takeLearned takes over what peers told since.
+func (i *installer) takeLearned(dirty map[netip.Prefix]bool) {
+	c := i.learn()
+	for p, paths := range c.Paths {
+		before := i.paths[p]
+		if slices.Equal(before, paths) {
+			continue
+		}
+		if dirty[p] = true; len(paths) == 0 {
+			delete(i.paths, p)
+		} else {
+			i.paths[p] = paths
+		}
+	}
+	i.ended, i.learnAt = c.Ended, c.Next
+}
+
+// lookAgain looks at how the kernel reaches next hops, and tells whether that changed.
+func (i *installer) lookAgain() (changed bool) {
+	for key, before := range i.ways {
+		w := i.fib.way(key.nextHop, key.via)
+		if !slices.Equal(w.hops, before.hops) || w.through != before.through || w.direct != before.direct || w.why != before.why {
+			i.ways[key], changed = w, true
+		}
+	}
+	return changed
+}
+
+func (i *installer) wayTo(x gobgp.Learned, p installPeer) way {
+	key := wayKey{nextHop: x.NextHop}
+	if x.NextHop.IsLinkLocalUnicast() {
+		key.via = p.via
+	}
+	w, ok := i.ways[key]
+	if !ok {
+		w = i.fib.way(key.nextHop, key.via)
+		i.ways[key] = w
+	}
+	return w
+}
+
+// read learns what the kernel has, and tells whether that is something else than what was known.
+func (i *installer) read() (changed bool) {
+	have, err := i.fib.load()
+	i.fail(err)
+	if err != nil {
+		i.log.Error("cannot see kernel routes of peers", "error", err)
+		return false
+	}
+	changed = !maps.EqualFunc(have, i.have, slices.Equal)
+	i.have = have
+	return changed
+}
+
+func (i *installer) fail(err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.state.err = err
+}
+
+// settle makes the kernel have what is wanted: for all prefixes, or for those that are dirty. Routes come before others go.
+func (i *installer) settle(now time.Time, all bool, dirty map[netip.Prefix]bool) {
+	var keys map[fibKey]bool
+	if all {
+		keys = i.planAll()
+	} else {
+		keys = i.planSome(dirty)
+	}
+	covered := false // whether ways may have changed by what is done here
+	touch := func(key fibKey) {
+		if i.count.IsZero() {
+			i.count = now.Add(max(installCounts, countShare*i.counted))
+		}
+		for k := range i.ways {
+			covered = covered || k.nextHop.IsValid() && key.prefix.Contains(k.nextHop)
+		}
+	}
+	for key := range keys {
+		hops, wanted := i.want[key]
+		have, ours := i.have[key]
+		if wanted {
+			delete(i.earlier, key)
+		}
+		if !wanted || ours && slices.Equal(have, hops) {
+			if _, failed := i.failed[key]; failed {
+				delete(i.failed, key)
+				touch(key)
+			}
+			continue
+		}
+		touch(key)
+		if err := i.fib.put(key, hops, ours); err != nil {
+			i.failed[key] = err
+			continue
+		}
+		delete(i.failed, key)
+		i.have[key] = hops
+	}
+	var failures []error
+	for key := range keys {
+		if _, wanted := i.want[key]; wanted || i.have[key] == nil || i.earlier[key] {
+			continue
+		}
+		touch(key)
+		if err := i.fib.remove(key); err != nil {
+			failures = append(failures, err)
+			i.failed[key] = err
+			continue
+		}
+		delete(i.have, key)
+	}
+	i.fail(errors.Join(failures...))
+	if len(i.failed) > 0 {
+		i.retry = now.Add(installRetry)
+	}
+	if covered && i.look.IsZero() {
+		i.look = now.Add(installSettle)
+	}
+}
+
+// planAll makes want what is wanted of all prefixes, and returns what may have to change.
+func (i *installer) planAll() map[fibKey]bool {
+	i.targets = nil
+	for _, p := range i.peers {
+		if t := (fibKey{table: p.table, metric: p.metric}); p.Wanted() && p.table != 0 && !slices.Contains(i.targets, t) {
+			i.targets = append(i.targets, t)
+		}
+	}
+	keys := map[fibKey]bool{}
+	for key := range i.have {
+		keys[key] = true
+	}
+	for key := range i.failed {
+		keys[key] = true
+	}
+	i.want = make(map[fibKey][]hop, len(i.want))
+	for p := range i.paths {
+		i.plan(p, keys)
+	}
+	return keys
+}
+
+// planSome makes want what is wanted of some prefixes, and returns what may have to change.
+func (i *installer) planSome(dirty map[netip.Prefix]bool) map[fibKey]bool {
+	keys := map[fibKey]bool{}
+	for p := range dirty {
+		for _, t := range i.targets {
+			key := fibKey{p, t.table, t.metric}
+			delete(i.want, key)
+			keys[key] = true
+		}
+		i.plan(p, keys)
+	}
+	for key := range i.failed {
+		if dirty[key.prefix] {
+			keys[key] = true
+		}
+	}
+	return keys
+}
+
+func (i *installer) plan(p netip.Prefix, keys map[fibKey]bool) {
+	for key, hops := range kernelRoutes(place(p, i.paths[p], i.peers, i.wayTo)) {
+		i.want[key] = hops
+		keys[key] = true
+	}
+}
+
+// outcome says of a place whether the route is in the kernel, and why not.
+func (i *installer) outcome(x placed) placed {
+	if x.reason != "" {
+		return x
+	}
+	if err := i.failed[x.key]; err != nil {
+		x.hops, x.reason, x.message = nil, cmp.Or(fabric.ReasonOf(err), fabric.ReasonInstallFailed), err.Error()
+	}
+	return x
+}
+
+// tell counts, and says what changed.
+func (i *installer) tell() {
+	began := time.Now()
+	s := installState{peers: map[string]installCount{}}
+	tables := map[string]fabric.TableState{}
+	for p, paths := range i.paths {
+		counted := map[string]bool{} // tables that have the prefix already
+		for _, x := range place(p, paths, i.peers, i.wayTo) {
+			x = i.outcome(x)
+			if x.reason == fabric.ReasonInstallNone || x.reason == fabric.ReasonNotDefault {
+				continue
+			}
+			n, t := s.peers[x.peer.name], tables[x.peer.Table]
+			t.Table = x.peer.Table
+			if x.reason != "" {
+				n.failed++
+				n.why = cmp.Or(n.why, p.String()+": "+x.message)
+			} else {
+				n.routes++
+			}
+			if !counted[t.Table] {
+				if counted[t.Table] = true; x.reason != "" {
+					t.Failed++
+				} else {
+					t.Routes++
+				}
+			}
+			s.peers[x.peer.name], tables[t.Table] = n, t
+		}
+	}
+	s.tables = slices.SortedFunc(maps.Values(tables), func(a, b fabric.TableState) int { return cmp.Compare(a.Table, b.Table) })
+	i.counted = time.Since(began)
+	i.mu.Lock()
+	same := maps.Equal(s.peers, i.state.peers) && slices.Equal(s.tables, i.state.tables)
+	s.err = i.state.err
+	i.state = s
+	i.mu.Unlock()
+	if !same {
+		i.changed()
+	}
+}
+
+// onto adds to sessions what became of what their peers told.
+func (s installState) onto(sessions []fabric.PeerState) {
+	for at := range sessions {
+		p := &sessions[at]
+		n := s.peers[p.Name]
+		p.Installed, p.Failed = n.routes, n.failed
+		if n.failed > 0 && p.Established() {
+			p.Warning = cmp.Or(p.Warning, fmt.Sprintf("%d prefixes can't be installed; %s", n.failed, n.why))
+		}
+	}
+}
+
+// explain tells of paths, by prefix and peer, where they are in the kernel, or why not.
+func (i *installer) explain(ctx context.Context, routes []fabric.BGPRoute) error {
+	return i.do(ctx, func() {
+		for at := range routes {
+			r := &routes[at]
+			r.Reason = fabric.ReasonNotBest
+			for _, x := range place(r.Prefix, i.paths[r.Prefix], i.peers, i.wayTo) {
+				if x.peer.name != r.Peer {
+					continue
+				}
+				x = i.outcome(x)
+				r.Reason, r.Message = x.reason, x.message
+				if x.reason == "" {
+					r.Table, r.Metric = x.peer.Table, x.key.metric
+					for _, h := range x.hops {
+						r.Hops = append(r.Hops, fabric.KernelHop{Gateway: h.Via, Interface: h.Dev})
+					}
+				}
+			}
+		}
+	})
+}
