@@ -36,7 +36,7 @@ func announceInstances(v fabric.View) (o offer) {
 // nic offers one prefix for which a NIC answers.
 func (o *offer) nic(v fabric.View, i *fabric.Instance, nic fabric.NIC, p netip.Prefix, route, nat bool) {
 	owner := fabric.KeyOf(i)
-	if nat {
+	if nat && !v.Desired.Cluster().Meshed() {
 		o.refuse(p, fabric.AnnounceInstance, owner, fabric.ReasonNAT, "network %q hides its %s addresses (NAT)", nic.Network, family(p.Addr()))
 		return
 	}
@@ -45,5 +45,5 @@ func (o *offer) nic(v fabric.View, i *fabric.Instance, nic fabric.NIC, p netip.P
 		o.refuse(p, fabric.AnnounceInstance, owner, reason, "%s", message)
 		return
 	}
-	o.announce(fabric.Announcement{Prefix: p, Kind: fabric.AnnounceInstance, Owner: owner, Copies: []fabric.Copy{c}, Route: route})
+	o.announce(fabric.Announcement{Prefix: p, Kind: fabric.AnnounceInstance, Owner: owner, Copies: []fabric.Copy{c}, Route: route, Inside: nat})
 }

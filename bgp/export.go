@@ -49,8 +49,18 @@ func (e *exporter) decide(a *fabric.Announcement) {
 		if !p.Carries(a.Prefix.Addr()) {
 			continue
 		}
+		if p.Mesh { // what is between members is nobody else's business: no policy, and no bound
+			if a.Kind != fabric.AnnounceNetwork { // every member has its own part
+				a.Peers = append(a.Peers, p.Name)
+			}
+			continue
+		}
 		withhold := func(reason, message string) {
 			a.Withheld = append(a.Withheld, fabric.RoutePeer{Peer: p.Name, Reason: reason, Message: message})
+		}
+		if a.Inside {
+			withhold(fabric.ReasonNAT, fmt.Sprintf("the network hides its %s addresses (NAT)", family(a.Prefix.Addr())))
+			continue
 		}
 		if outside {
 			withhold(fabric.ReasonOutside, fmt.Sprintf("%s is in none of the cluster's bgp.prefixes", a.Prefix))

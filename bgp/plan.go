@@ -37,6 +37,8 @@ func Make(v fabric.View) (plan Plan, ready bool) {
 	plan.Speaker = speaker(v)
 	if plan.Speaker != nil {
 		plan.Peers = peers(v, plan.Speaker.ASN)
+		plan.Peers = append(plan.Peers, meshPeers(v, plan.Speaker.ASN, plan.Peers)...)
+		plan.Speaker.Mesh = meshListen(plan.Peers)
 	}
 	plan.Announcements, plan.Refused = announce(v)
 	if plan.Speaker == nil {

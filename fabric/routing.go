@@ -62,7 +62,34 @@ type Speaker struct {
 	ASN      uint32         `json:"asn"`
 	RouterID netip.Addr     `json:"router_id"`
 	Listen   netip.AddrPort `json:"listen,omitzero"` // zero: accept no sessions, only dial
+	Mesh     netip.Addr     `json:"mesh,omitzero"`   // where sessions of other members are accepted, on the same port or else that of BGP
 }
+
+// Accepts tells whether somebody can connect.
+func (s Speaker) Accepts() bool { return s.Listen.IsValid() || s.Mesh.IsValid() }
+
+// Port is the TCP port on which sessions are accepted: that of Listen, or else that of BGP (RFC 4271, 8.2.1).
+func (s Speaker) Port() uint16 {
+	if s.Listen.IsValid() {
+		return s.Listen.Port()
+	}
+	return 179
+}
+
+// ListensAt tells whether Listen takes what comes for an address.
+func (s Speaker) ListensAt(a netip.Addr) bool {
+	l := s.Listen.Addr()
+	return s.Listen.IsValid() && (l == a || l.IsUnspecified() && l.Is4() == a.Is4())
+}
+
+// meshPeer begins the name of a peer that is another member. No name of a peer that somebody configured has a colon.
+const meshPeer = "mesh:"
+
+// MeshPeerName is the name of another member as a peer.
+func MeshPeerName(member string) string { return meshPeer + member }
+
+// MemberOfMeshPeer is the member that a peer is; false for one that somebody configured.
+func MemberOfMeshPeer(peer string) (member string, ok bool) { return strings.CutPrefix(peer, meshPeer) }
 
 // RoutingPeer is a neighbour to have a session with. Password is why the value on disk is only root's to read.
 type RoutingPeer struct {
@@ -79,7 +106,10 @@ type RoutingPeer struct {
 	GracefulRestart int          `json:"graceful_restart"`       // seconds
 	MultihopTTL     int          `json:"multihop_ttl,omitempty"`
 	Passive         bool         `json:"passive,omitempty"`
-	IPv4            bool         `json:"ipv4,omitempty"` // families that the session carries; without both, that of Address, of an unnumbered neighbour both
+	Mesh            bool         `json:"mesh,omitempty"`        // another member: it is told everything, and routes to our own addresses are taken of it
+	Port            uint16       `json:"port,omitempty"`        // TCP port that it accepts sessions on; 0: that of BGP
+	ReflectorID     netip.Addr   `json:"reflector_id,omitzero"` // it is a client, to which and from which routes are reflected in the cluster of this ID (RFC 4456); zero: it is not
+	IPv4            bool         `json:"ipv4,omitempty"`        // families that the session carries; without both, that of Address, of an unnumbered neighbour both
 	IPv6            bool         `json:"ipv6,omitempty"`
 	AddPath         bool         `json:"add_path,omitempty"` // take all its paths for a prefix (RFC 7911)
 	MaxPrefix       MaxPrefix    `json:"max_prefix,omitzero"`
@@ -140,6 +170,7 @@ type Announcement struct {
 	Attributes map[string]PolicySet `json:"attributes,omitempty"` // by peer, for those of Peers that are told more than the prefix
 	Withheld   []RoutePeer          `json:"withheld,omitempty"`   // the peers of its member that it does not go to, and why
 	Copies     []Copy               `json:"copies,omitempty"`     // who answers for it here: one healthy copy is enough; none means that it does not depend on any
+	Inside     bool                 `json:"inside,omitempty"`     // only other members are told: the network hides it from the outside
 	Route      bool                 `json:"route,omitempty"`      // install a kernel route to the healthy copies
 	Weighted   map[string]Weighting `json:"weighted,omitempty"`   // by peer, of Peers: what it is told of the weight of the copies in use
 	Keep       int                  `json:"keep,omitempty"`       // that many copies answer although only their checks fail, or they flap: there are too few healthy ones elsewhere

@@ -24,8 +24,8 @@ func (s *Speaker) setPolicies(ctx context.Context, c *Config, todo additions) er
 	for x := range s.classes.all() {
 		fresh = fresh || x.silent
 	}
-	imports := importKey(c)
-	if !fresh && imports == s.imports {
+	imports, mesh := importKey(c), meshKey(c)
+	if !fresh && imports == s.imports && mesh == s.mesh {
 		return nil
 	}
 	needed, untold := map[*class]bool{}, false
@@ -40,7 +40,8 @@ func (s *Speaker) setPolicies(ctx context.Context, c *Config, todo additions) er
 	if err := s.server.SetPolicies(ctx, policies(c, s.classes)); err != nil {
 		return fmt.Errorf("set BGP policies: %w", err)
 	}
-	if untold {
+	if untold || mesh != s.mesh {
+		s.mesh = mesh
 		s.tellAll(ctx)
 	}
 	s.book.speak(s.classes)
@@ -54,7 +55,7 @@ func (s *Speaker) setPolicies(ctx context.Context, c *Config, todo additions) er
 // tellAll has every peer told of everything. GoBGP knows better which sessions are established: it may not have told yet.
 func (s *Speaker) tellAll(ctx context.Context) {
 	for _, x := range s.sessions {
-		err := s.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: x.peer.Address.String(), Soft: true, Direction: api.ResetPeerRequest_OUT})
+		err := s.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: keyOf(x.peer), Soft: true, Direction: api.ResetPeerRequest_OUT})
 		if err != nil {
 			s.log.Warn("cannot tell a peer of all paths", "peer", x.peer.Name, "error", err)
 		}
@@ -63,10 +64,11 @@ func (s *Speaker) tellAll(ctx context.Context) {
 
 // importKey tells apart what configs take of peers.
 func importKey(c *Config) string {
-	if len(c.Imports) == 0 {
+	members := meshPeers(c)
+	if len(c.Imports)+len(members) == 0 {
 		return ""
 	}
-	text, err := json.Marshal([]any{c.Imports, c.Own})
+	text, err := json.Marshal([]any{c.Imports, c.Own, members})
 	if err != nil {
 		panic(err) // it consists of numbers, addresses and texts
 	}
@@ -143,6 +145,10 @@ func (b *builder) exports(c *Config, classes *classes) *api.Policy {
 				key := setKey(set)
 				lists[key], sets[key] = append(lists[key], fmt.Sprintf("^0:%d$", x.id)), set
 			}
+		}
+		if p.Mesh {
+			policy.Statements = append(policy.Statements, b.meshExports(c, p, lists, sets, len(policy.Statements))...)
+			continue
 		}
 		for _, key := range slices.Sorted(maps.Keys(lists)) {
 			slices.Sort(lists[key])
@@ -241,25 +247,33 @@ var martians = func() []netip.Prefix {
 	return all
 }()
 
-// imports: what we announce ourselves is used. Of what peers tell, martians, our own address space and what has come by ourselves is not;
-// of the rest, what the rules of the peer accept.
+// imports: what we announce ourselves is used. Of what peers tell, martians are not; what other members tell beside that is. Of other peers, our own address
+// space and what has come by ourselves is not, and of the rest, what the rules of the peer accept.
 func (b *builder) imports(c *Config) *api.Policy {
 	policy := &api.Policy{Name: importPolicy}
 	add := func(conditions *api.Conditions, actions *api.Actions) {
 		policy.Statements = append(policy.Statements, &api.Statement{Name: fmt.Sprintf("in-%d", len(policy.Statements)), Conditions: conditions, Actions: actions})
 	}
 	add(&api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL}, &api.Actions{RouteAction: api.RouteAction_ACCEPT})
-	if len(c.Imports) == 0 {
+	members := meshPeers(c)
+	if len(c.Imports)+len(members) == 0 {
 		return policy
 	}
 	reject := &api.Actions{RouteAction: api.RouteAction_REJECT}
-	var never []fabric.PrefixRange
-	for _, p := range slices.Concat(martians, c.Own) {
-		never = append(never, fabric.PrefixRange{Prefix: p, Low: max(1, p.Bits()), High: p.Addr().BitLen()})
+	never := func(prefixes []netip.Prefix) {
+		var all []fabric.PrefixRange
+		for _, p := range prefixes {
+			all = append(all, fabric.PrefixRange{Prefix: p, Low: max(1, p.Bits()), High: p.Addr().BitLen()})
+		}
+		for _, ranges := range byFamily(all) {
+			add(&api.Conditions{PrefixSet: b.prefixes(ranges)}, reject)
+		}
 	}
-	for _, ranges := range byFamily(never) {
-		add(&api.Conditions{PrefixSet: b.prefixes(ranges)}, reject)
+	never(martians)
+	for _, p := range members {
+		add(&api.Conditions{NeighborSet: b.neighbour(p)}, &api.Actions{RouteAction: api.RouteAction_ACCEPT})
 	}
+	never(c.Own)
 	loop := func(asn uint32) *api.MatchSet {
 		return b.set(api.DefinedType_AS_PATH, []string{fmt.Sprintf("_%d_", asn)})
 	}

@@ -131,7 +131,7 @@ func (s *Speaker) addPeers(ctx context.Context, c *Config) (err error) {
 }
 
 func (s *Speaker) deletePeer(ctx context.Context, p fabric.RoutingPeer) error {
-	if p.Password != "" && s.running.Listen.IsValid() {
+	if p.Password != "" && s.running.Accepts() {
 		// Only an update takes the key from the listening socket; it also resets the session, which goes anyway.
 		open := apiPeer(p, false, false)
 		open.Conf.AuthPassword = ""
@@ -364,12 +364,19 @@ func own(p *api.Path) bool { return p.NeighborIp == "" || p.NeighborIp == "<nil>
 // start begins to speak, without peers and paths.
 func (s *Speaker) start(ctx context.Context, me fabric.Speaker) error {
 	g := &api.Global{Asn: me.ASN, RouterId: me.RouterID.String(), ListenPort: -1, UseMultiplePaths: true}
+	var at []netip.AddrPort
 	if me.Listen.IsValid() {
-		g.ListenPort, g.ListenAddresses = int32(me.Listen.Port()), []string{me.Listen.Addr().String()}
+		at = append(at, me.Listen)
+	}
+	if me.Mesh.IsValid() && !me.ListensAt(me.Mesh) {
+		at = append(at, netip.AddrPortFrom(me.Mesh, me.Port()))
+	}
+	for _, a := range at {
+		g.ListenPort, g.ListenAddresses = int32(a.Port()), append(g.ListenAddresses, a.Addr().String())
 	}
 	if err := s.server.StartBgp(ctx, &api.StartBgpRequest{Global: g}); err != nil {
-		if me.Listen.IsValid() {
-			return fabric.Errorf(fabric.CodeUnavailable, fabric.ReasonListenFailed, "accept BGP sessions on %s: %w", me.Listen, err).
+		if len(at) > 0 {
+			return fabric.Errorf(fabric.CodeUnavailable, fabric.ReasonListenFailed, "accept BGP sessions on %v: %w", at, err).
 				WithFix("give the member that address, or set its core.bgp_address to none")
 		}
 		return fmt.Errorf("start BGP: %w", err)
@@ -411,7 +418,7 @@ func apiPeer(p fabric.RoutingPeer, restarting, plain bool) *api.Peer {
 			HoldTime: uint64(p.HoldTime), KeepaliveInterval: uint64(cmp.Or(p.Keepalive, max(1, p.HoldTime/3))),
 			ConnectRetry: 1, IdleHoldTimeAfterReset: 1,
 		}},
-		Transport: &api.Transport{RemotePort: bgp.Port, PassiveMode: p.Passive},
+		Transport: &api.Transport{RemotePort: uint32(cmp.Or(p.Port, bgp.Port)), PassiveMode: p.Passive},
 		GracefulRestart: &api.GracefulRestart{
 			Enabled: true, RestartTime: uint32(p.GracefulRestart), LocalRestarting: restarting,
 			DeferralTime: 1, // seconds: what we announce does not depend on what peers say, so there is nothing to wait for
@@ -440,10 +447,13 @@ func apiPeer(p fabric.RoutingPeer, restarting, plain bool) *api.Peer {
 		}
 		peer.AfiSafis = append(peer.AfiSafis, af)
 	}
+	if p.ReflectorID.IsValid() {
+		peer.RouteReflector = &api.RouteReflector{RouteReflectorClient: true, RouteReflectorClusterId: p.ReflectorID.String()}
+	}
 	if p.GTSM {
 		peer.TtlSecurity = &api.TtlSecurity{Enabled: true, TtlMin: 255}
 	}
-	if p.MultihopTTL > 0 {
+	if p.MultihopTTL > 0 && !p.Mesh { // internal peers may be anywhere
 		peer.EbgpMultihop = &api.EbgpMultihop{Enabled: true, MultihopTtl: uint32(p.MultihopTTL)}
 	}
 	return peer

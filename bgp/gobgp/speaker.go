@@ -26,7 +26,9 @@ type Config struct {
 	Imports []fabric.Import         // what is taken of peers; of a peer that is not here, nothing
 	Keys    map[netip.Prefix]string // TCP MD5 passwords of connections that are accepted, beside those of peers
 	RPKI    []fabric.RoutingRPKI
-	Own     []netip.Prefix // nothing inside of these is taken of any peer
+	Own     []netip.Prefix // nothing inside of these is taken of any peer that is not another member
+	// NextHops are, by name, the IPv6 next hops to tell other members whose sessions run over IPv4; those without one are not told of IPv6 prefixes.
+	NextHops map[string]netip.Addr
 	// Restarting tells that an earlier run of this program had these sessions, ended less than a restart time ago, and that the kernel has
 	// forwarded since as it did: peers are asked to keep the routes they have (RFC 4724, 4.1).
 	Restarting bool
@@ -83,6 +85,7 @@ type Speaker struct {
 	round     uint64                  // of classify
 	keys      map[netip.Prefix]string // that listening sockets have
 	imports   string                  // that are in force, see importKey
+	mesh      string                  // that is in force, see meshKey
 	version   uint64                  // of the config in force
 	stale     bool                    // the state does not show all that happened
 	told      bool                    // peers may have been told something since the state was read
@@ -108,7 +111,7 @@ func New(log *slog.Logger, changed func()) *Speaker {
 }
 
 func (s *Speaker) forget() {
-	s.sessions, s.classes, s.imports = map[string]*session{}, newClasses(), ""
+	s.sessions, s.classes, s.imports, s.mesh = map[string]*session{}, newClasses(), "", ""
 	s.book.clear()
 	s.keys = nil // the listening sockets are gone
 }

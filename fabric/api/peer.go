@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"slices"
 
 	"netfabric/fabric"
 )
@@ -201,6 +202,22 @@ func (s *Server) sessions(r *request) []BGPSession {
 			}
 		}
 	}
+	return append(all, meshSessions(r, reports)...)
+}
+
+// meshSessions are those that members report of sessions with each other.
+func meshSessions(r *request, reports *fabric.Reports) []BGPSession {
+	var all []BGPSession
+	for _, c := range reports.All(fabric.ConditionSession) {
+		if _, mesh := fabric.MemberOfMeshPeer(c.Object.Name); !mesh {
+			continue
+		}
+		s := BGPSession{Member: c.Member, PeerState: fabric.JSON[fabric.PeerState](c.Data), Reason: c.Reason, Message: c.Message, Stale: offline(r.status, c.Member)}
+		s.Name = c.Object.Name
+		s.State = cmp.Or(s.State, "idle")
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b BGPSession) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Member, b.Member)) })
 	return all
 }
 

@@ -100,6 +100,8 @@ type bridgePlan struct {
 	gateways []netip.Prefix // address with the length of the subnet
 	nat      []netip.Prefix // subnets to be masqueraded
 	external []string       // interfaces of the member to have as ports
+	routed   bool           // other members' parts of the network are reached by routes: the bridge answers for them (proxy ARP and NDP)
+	remote6  []netip.Addr   // IPv6 addresses there
 }
 
 // plan is what this member should have.
@@ -109,7 +111,7 @@ func plan(s *fabric.Snapshot, member string) []bridgePlan {
 		if n.Type != fabric.NetworkBridge || n.Pending {
 			continue
 		}
-		p := bridgePlan{name: n.Name, revision: n.Revision, mac: bridgeMAC(n.Name), mtu: n.MTU(), gateways: n.Subnets()}
+		p := bridgePlan{name: n.Name, revision: n.Revision, mac: bridgeMAC(n.Name), mtu: n.MTU(), gateways: n.Subnets(), routed: s.Cluster().Meshed()}
 		if n.NAT4() && n.Gateway4().IsValid() {
 			p.nat = append(p.nat, n.Gateway4().Masked())
 		}
@@ -123,7 +125,32 @@ func plan(s *fabric.Snapshot, member string) []bridgePlan {
 		}
 		plans = append(plans, p)
 	}
+	remote(plans, s, member)
 	return plans
+}
+
+// remote puts the IPv6 addresses of instances that run on other members into the plans of their networks. For IPv4 the kernel's routes say who is elsewhere.
+func remote(plans []bridgePlan, s *fabric.Snapshot, member string) {
+	if !s.Cluster().Meshed() {
+		return
+	}
+	by := map[string][]netip.Addr{}
+	for _, i := range s.Instances() {
+		if i.Member == member || i.Member == "" || i.Power != fabric.PowerRunning {
+			continue
+		}
+		for _, nic := range i.NICs {
+			for _, a := range nic.Addresses {
+				if a.Is6() {
+					by[nic.Network] = append(by[nic.Network], a)
+				}
+			}
+		}
+	}
+	for n := range plans {
+		plans[n].remote6 = by[plans[n].name]
+		slices.SortFunc(plans[n].remote6, netip.Addr.Compare)
+	}
 }
 
 // masquerades lists the subnets of all networks with NAT.

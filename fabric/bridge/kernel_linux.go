@@ -71,6 +71,9 @@ func (k *kernel) ensureBridge(p bridgePlan) (there bool, err error) {
 	if err := k.ensureAddresses(link, p); err != nil {
 		return false, err
 	}
+	if err := k.ensureProxies(link, p); err != nil {
+		return true, err
+	}
 	return true, k.ensureExternal(link, p)
 }
 

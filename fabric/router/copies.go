@@ -281,9 +281,10 @@ func tell(s *fabric.RouteState, speaks bool, a fabric.Announcement, sessions map
 	announced := false
 	for _, name := range a.Peers {
 		p := fabric.RoutePeer{Peer: name, Announced: told(name, a.Prefix)}
+		_, mesh := fabric.MemberOfMeshPeer(name)
 		switch {
 		case p.Announced:
-			announced = true
+			announced = announced || !mesh || a.Inside // that other members know it is not what it is announced for
 		case !sessions[name].Established():
 			p.Reason = fabric.ReasonSessionDown
 		case sessions[name].Lacks == fabric.FamilyOf(a.Prefix.Addr()):
@@ -298,16 +299,27 @@ func tell(s *fabric.RouteState, speaks bool, a fabric.Announcement, sessions map
 	case announced:
 	case !speaks:
 		s.Reason, s.Message = fabric.ReasonNoASN, "the cluster has no AS number (core.bgp_asn)"
-	case len(a.Peers) == 0 && len(a.Withheld) > 0:
+	case outsiders(a.Peers) == 0 && len(a.Withheld) > 0:
 		s.Reason, s.Message = a.Withheld[0].Reason, fmt.Sprintf("%s: %s", a.Withheld[0].Peer, a.Withheld[0].Message)
-	case len(a.Peers) == 0:
+	case outsiders(a.Peers) == 0 && !a.Inside:
 		s.Reason, s.Message = fabric.ReasonNoPeer, "no peer of this member takes prefixes of this IP version"
 	default:
-		s.Reason, s.Message = s.Peers[0].Reason, "no peer has been told yet"
+		first := slices.IndexFunc(s.Peers, func(p fabric.RoutePeer) bool { return p.Reason != "" })
+		s.Reason, s.Message = s.Peers[max(0, first)].Reason, "no peer has been told yet"
 		if s.Reason == fabric.ReasonSessionDown {
 			s.Message = "no session is established"
 		}
 	}
+}
+
+// outsiders is the number of peers that are not other members.
+func outsiders(peers []string) (n int) {
+	for _, name := range peers {
+		if _, mesh := fabric.MemberOfMeshPeer(name); !mesh {
+			n++
+		}
+	}
+	return n
 }
 
 // untold are the peers that still have a prefix which is not up.

@@ -19,6 +19,9 @@ const (
 	filterChain = "input"
 )
 
+// doorSets are the names of the sets of those who are admitted: by the first door, and by the second, which is for members.
+var doorSets = []string{"admitted", "members"}
+
 // filter keeps a guard in a table of nftables that is the worker's own. Others are never touched.
 type filter struct {
 	now   guard
@@ -87,22 +90,26 @@ func replace(conn *nftables.Conn, g guard) (rules int) {
 				add(h.tcp(), port, h.source(set, false), h.crossedRouter())
 			}
 		}
-		if a := g.listen.Addr(); g.listen.IsValid() && (a.Is6() == (h.family == unix.NFPROTO_IPV6) || a == netip.IPv6Unspecified()) {
-			set := h.set(conn, table, "admitted", h.addressesOf(g.admit))
+		for n, d := range g.doors {
+			a := d.listen.Addr()
+			if a.Is6() != (h.family == unix.NFPROTO_IPV6) && a != netip.IPv6Unspecified() {
+				continue
+			}
+			set := h.set(conn, table, doorSets[n], h.addressesOf(d.admit))
 			to := []expr.Any{}
 			if !a.IsUnspecified() {
 				to = h.to(a)
 			}
-			rule := [][]expr.Any{h.tcp(), to, port(destinationPort, g.listen.Port()), h.source(set, true)}
-			for _, p := range g.open {
+			rule := [][]expr.Any{h.tcp(), to, port(destinationPort, d.listen.Port()), h.source(set, true)}
+			for _, p := range d.open {
 				if uint32(p.Addr().BitLen()/8) == h.length {
 					rule = append(rule, h.outside(p))
 				}
 			}
 			add(rule...)
-			for _, a := range h.addressesOf(g.admit) {
+			for _, a := range h.addressesOf(d.admit) {
 				if a.Zone() != "" {
-					add(h.tcp(), to, port(destinationPort, g.listen.Port()), h.from(a), elsewhere(a.Zone()))
+					add(h.tcp(), to, port(destinationPort, d.listen.Port()), h.from(a), elsewhere(a.Zone()))
 				}
 			}
 		}
@@ -113,8 +120,8 @@ func replace(conn *nftables.Conn, g guard) (rules int) {
 // ports match segments of sessions: those that this side dialled, and those that it accepted.
 func (g guard) ports() [][]expr.Any {
 	all := [][]expr.Any{port(sourcePort, bgp.Port)}
-	if g.listen.IsValid() {
-		all = append(all, port(destinationPort, g.listen.Port()))
+	if len(g.doors) > 0 { // they have one port
+		all = append(all, port(destinationPort, g.doors[0].listen.Port()))
 	}
 	return all
 }

@@ -111,18 +111,30 @@ func TestGuardOf(t *testing.T) {
 	a, b := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::2")
 	peers := []fabric.RoutingPeer{{Address: b, GTSM: true}, {Address: a}}
 	range24 := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	inner, c2 := netip.MustParseAddr("10.66.0.1"), netip.MustParseAddr("10.66.0.2")
+	member := fabric.RoutingPeer{Address: c2, Mesh: true}
+	at := func(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
 	for name, c := range map[string]struct {
 		speaker  *fabric.Speaker
 		peers    []fabric.RoutingPeer
 		prefixes []netip.Prefix
 		want     guard
 	}{
-		"no speaker":      {nil, peers, nil, guard{}},
-		"no peers":        {speaker, nil, nil, guard{}},
-		"listening":       {speaker, peers, nil, guard{speaker.Listen, []netip.Addr{a, b}, nil, []netip.Addr{b}}},
-		"dialling":        {&fabric.Speaker{ASN: 65000}, peers, range24, guard{near: []netip.Addr{b}}},
+		"no speaker":   {nil, peers, nil, guard{}},
+		"no peers":     {speaker, nil, nil, guard{}},
+		"listening":    {speaker, peers, nil, guard{[]door{{speaker.Listen, []netip.Addr{a, b}, nil}}, []netip.Addr{b}}},
+		"by prefix":    {speaker, nil, range24, guard{[]door{{speaker.Listen, nil, range24}}, nil}},
+		"dialling":     {&fabric.Speaker{ASN: 65000}, peers, range24, guard{near: []netip.Addr{b}}},
+		"members only": {&fabric.Speaker{ASN: 65000, Mesh: inner}, append(peers[1:], member), range24, guard{[]door{{at(inner, 179), []netip.Addr{c2}, nil}}, nil}},
+		"members as well": {
+			&fabric.Speaker{ASN: 65000, Listen: at(speaker.Listen.Addr(), 1179), Mesh: inner}, append(peers[1:], member), range24,
+			guard{[]door{{at(speaker.Listen.Addr(), 1179), []netip.Addr{c2, a}, range24}, {at(inner, 1179), []netip.Addr{c2}, nil}}, nil},
+		},
+		"everywhere": {
+			&fabric.Speaker{ASN: 65000, Listen: at(netip.IPv4Unspecified(), 179), Mesh: inner}, append(peers[1:], member), nil,
+			guard{[]door{{at(netip.IPv4Unspecified(), 179), []netip.Addr{c2, a}, nil}}, nil},
+		},
 		"nothing to drop": {&fabric.Speaker{ASN: 65000}, peers[1:], nil, guard{}},
-		"by prefix":       {speaker, nil, range24, guard{listen: speaker.Listen, open: range24}},
 	} {
 		if got := guardOf(c.speaker, c.peers, c.prefixes); !got.equal(c.want) || got.empty() != c.want.empty() {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)

@@ -9,11 +9,16 @@ import (
 
 // guard is which packets of BGP the host takes.
 type guard struct {
-	listen netip.AddrPort // where sessions are accepted; zero: nowhere
+	doors []door       // where sessions are accepted
+	near  []netip.Addr // whose packets must have crossed no router (RFC 5082)
+	// Of all addresses, link-local ones have the interface as zone that alone they are admitted on.
+}
+
+// door is an address on which sessions are accepted.
+type door struct {
+	listen netip.AddrPort
 	admit  []netip.Addr   // that may connect to it
 	open   []netip.Prefix // inside of which anybody may
-	near   []netip.Addr   // whose packets must have crossed no router (RFC 5082)
-	// Of these, link-local addresses have the interface as zone that alone they are admitted on.
 }
 
 // guardOf is the guard for the peers that there are to be sessions with; neighbours inside of prefixes may become such.
@@ -22,26 +27,34 @@ func guardOf(s *fabric.Speaker, open []fabric.RoutingPeer, prefixes []netip.Pref
 	if s == nil || len(open) == 0 && len(prefixes) == 0 {
 		return g
 	}
-	g.listen = s.Listen
-	if s.Listen.IsValid() {
-		g.open = prefixes
-	}
+	var all, members []netip.Addr
 	for _, p := range open {
-		if s.Listen.IsValid() {
-			g.admit = append(g.admit, p.Address)
+		all = append(all, p.Address)
+		if p.Mesh {
+			members = append(members, p.Address)
 		}
 		if p.GTSM {
 			g.near = append(g.near, p.Address)
 		}
 	}
-	slices.SortFunc(g.admit, netip.Addr.Compare)
+	if s.Listen.IsValid() {
+		g.doors = append(g.doors, door{s.Listen, all, prefixes})
+	}
+	if s.Mesh.IsValid() && !s.ListensAt(s.Mesh) {
+		g.doors = append(g.doors, door{netip.AddrPortFrom(s.Mesh, s.Port()), members, nil})
+	}
+	slices.SortFunc(all, netip.Addr.Compare)
+	slices.SortFunc(members, netip.Addr.Compare)
 	slices.SortFunc(g.near, netip.Addr.Compare)
 	return g
 }
 
 // empty tells whether nothing has to be filtered.
-func (g guard) empty() bool { return !g.listen.IsValid() && len(g.near) == 0 }
+func (g guard) empty() bool { return len(g.doors) == 0 && len(g.near) == 0 }
 
 func (g guard) equal(o guard) bool {
-	return g.listen == o.listen && slices.Equal(g.admit, o.admit) && slices.Equal(g.near, o.near) && slices.Equal(g.open, o.open)
+	same := func(a, b door) bool {
+		return a.listen == b.listen && slices.Equal(a.admit, b.admit) && slices.Equal(a.open, b.open)
+	}
+	return slices.EqualFunc(g.doors, o.doors, same) && slices.Equal(g.near, o.near)
 }

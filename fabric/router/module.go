@@ -301,6 +301,11 @@ func conditions(v fabric.View, plan bgp.Plan, state *fabric.RoutingState, down s
 			all = append(all, sessionCondition(v, p, sessions, down))
 		}
 	}
+	for _, p := range plan.Peers {
+		if p.Mesh {
+			all = append(all, sessionCondition(v, &fabric.Peer{Header: fabric.Header{Name: p.Name}}, sessions, down))
+		}
+	}
 	for _, r := range v.Desired.RPKIs() {
 		all = append(all, rpkiCondition(r, state, v.Desired.ASN(v.Member) != 0, down))
 	}

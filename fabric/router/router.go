@@ -61,6 +61,8 @@ type Worker struct {
 	leave      *leave
 	settled    fabric.DrainPhase      // that what is done reflects
 	version    uint64                 // of what the speaker was last given
+	hops       map[string]netip.Addr  // see meshHops
+	hopsDue    time.Time              // when to look for them again; zero: not before something happens
 	shutting   uint64                 // the first version with which peers are told that the member leaves
 	verdicts   map[copyKey]verdict    // of an earlier run
 	failed     map[netip.Prefix]error // kernel routes that can't be made
@@ -208,7 +210,7 @@ func (w *Worker) begin(ctx, installing context.Context) (err error) {
 	go w.speaker.Run(ctx)
 	go w.installer.Run(installing, edge)
 	go w.bfd.Run(ctx)
-	go w.gateways.run(ctx, tracked{sessions: func() []fabric.PeerState { return w.speaker.State().Peers }, links: w.links})
+	go w.gateways.run(ctx, tracked{sessions: func() []fabric.PeerState { return notMembers(w.speaker.State().Peers) }, links: w.links})
 	value, same, err := w.disk.routing()
 	if err != nil {
 		w.log.Error("the value of the earlier run is lost", "error", err)
@@ -293,6 +295,7 @@ func (w *Worker) Set(ctx context.Context, r fabric.Routing) error {
 func (w *Worker) take(r fabric.Routing) {
 	w.leave.Set(r.Drain, w.set, time.Now())
 	w.routing, w.set, w.taken, w.dirty = r, true, true, true
+	w.hopsDue = time.Now()
 	w.gateways.set(r.Gateways)
 	w.neighbours.Set(interfacesOf(r.Peers))
 	w.lost.keep(r.Peers)
@@ -379,7 +382,7 @@ func (w *Worker) sessionsChanged() {
 }
 
 func (w *Worker) linksChanged() {
-	w.dirty = true
+	w.dirty, w.hopsDue = true, time.Now()
 	w.neighbours.LinksChanged()
 	w.reloadIn(reloadAfter)
 }
@@ -412,7 +415,7 @@ func (w *Worker) step(now time.Time) time.Time {
 	if w.pardoned(now) || w.answer(now) {
 		w.dirty = true
 	}
-	if w.leave.Expire(now) {
+	if w.leave.Expire(now) || !w.hopsDue.IsZero() && !now.Before(w.hopsDue) {
 		w.dirty = true
 	}
 	for _, t := range w.trackers {
@@ -423,6 +426,9 @@ func (w *Worker) step(now time.Time) time.Time {
 		w.settle(now)
 	}
 	next := w.reload
+	if !w.hopsDue.IsZero() && w.hopsDue.Before(next) {
+		next = w.hopsDue
+	}
 	if at, ok := w.watchdog.penalties.next(now); ok && at.Before(next) {
 		next = at
 	}
@@ -545,9 +551,17 @@ func (w *Worker) settle(now time.Time) {
 	if w.filterErr = w.filter.put(guardOf(w.routing.Speaker, open, w.open())); w.filterErr != nil {
 		w.reloadIn(retryAfter)
 	}
+	if !w.hopsDue.IsZero() && !now.Before(w.hopsDue) {
+		complete := false
+		if w.hops, complete = meshHops(w.routing.Peers, ownAddress6); complete {
+			w.hopsDue = time.Time{}
+		} else {
+			w.hopsDue = now.Add(retryAfter)
+		}
+	}
 	// Only now that routes are there, and before any goes: nothing is promised that can't be kept.
 	w.speaker.Apply(gobgp.Config{
-		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.expanded.Imports, Keys: keysOf(w.routing.Peers), RPKI: w.routing.RPKI, Own: w.routing.Own, Version: w.version, Restarting: w.restarts,
+		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.expanded.Imports, Keys: keysOf(w.routing.Peers), RPKI: w.routing.RPKI, Own: w.routing.Own, NextHops: w.hops, Version: w.version, Restarting: w.restarts,
 	})
 	w.pruneErr = w.kernel.prune(want)
 	if len(w.failed) > 0 || w.pruneErr != nil {
