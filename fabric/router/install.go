@@ -1,7 +1,6 @@
 package router
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -123,8 +122,4 @@ func toldAll(peers []fabric.RoutingPeer, ended map[gobgp.PeerFamily]bool) bool {
 		}
 	}
 	return true
-}
-
-func compareKeys(a, b fibKey) int {
-	return cmp.Or(a.prefix.Addr().Compare(b.prefix.Addr()), cmp.Compare(a.prefix.Bits(), b.prefix.Bits()), cmp.Compare(a.table, b.table), cmp.Compare(a.metric, b.metric))
 }
