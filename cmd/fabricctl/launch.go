@@ -53,7 +53,7 @@ func (a *app) createCommand(cmd *cobra.Command, start bool) *cobra.Command {
 A device given with -d that a profile has too is the profile's with the given keys changed.`
 	var want creation
 	flags := cmd.Flags()
-	flags.StringVar(&want.target, "target", "", "`MEMBER` to create it on")
+	flags.StringVar(&want.target, "target", "", "`MEMBER` to create it on, or @GROUP for one of a cluster group")
 	flags.StringArrayVarP(&want.profiles, "profile", "p", nil, "`PROFILE` to apply, in this order (default \"default\")")
 	flags.BoolVar(&want.noProfiles, "no-profiles", false, "apply no profile at all")
 	flags.StringArrayVarP(&want.config, "config", "c", nil, "config `KEY=VALUE`")

@@ -295,7 +295,7 @@ func TestTranscript(t *testing.T) {
 			"Gateway gw created with VRID 1: nobody to take over after a crash\nWarning: sync set edge has no other gateway: nothing moves along\nWarning: only member n1 takes part: when it fails, nobody takes over\n"},
 		{"gateway list -f csv", "gw,2001:db8:2::1/64,eth1,1,sync edge,,n1 (200): the member has not said anything of this gateway,nobody to take over after a crash\n"},
 		{"gateway delete gw", "Gateway gw deleted\n"},
-		{"launch alpine dns1 -c anycast=dns", "Instance dns1 started on n1\n"},
+		{"launch alpine dns1 -c anycast=dns --target @default", "Instance dns1 started on n1\n"},
 		{"init alpine web1 -p default -p web -d eth0,ipv4.address=10.1.0.80", "Instance web1 created on n1\n"},
 		{"list -c ns4L -f csv", "dns1,RUNNING,10.1.0.2 (eth0),n1\nweb1,STOPPED,,n1\n"},
 		{"network list-leases lan0 -f csv -q", "LEASES"},

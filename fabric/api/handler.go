@@ -284,11 +284,8 @@ func (r *request) admit(a access) error {
 	if project := r.query("project"); project != "" && project != "default" {
 		return fabric.NotFoundf("project %q does not exist", project).WithFix("the one project is called default")
 	}
-	target := r.target
-	if r.Method == http.MethodPost && r.URL.Path == "/1.0/instances" {
-		target = r.place
-	}
-	if _, err := target(); err != nil {
+	// Clients that place an instance in a group send that with whatever else they ask: what is of one member refuses it by itself.
+	if _, err := r.place(); err != nil {
 		return err
 	}
 	return nil
