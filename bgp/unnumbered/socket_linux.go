@@ -80,15 +80,8 @@ func (w *wire) receive() (netip.Addr, Kind, error) {
 		if control == nil || control.HopLimit != ndp.HopLimit || from == w.own {
 			continue
 		}
-		m, err := ndp.ParseMessage(w.buffer[:n])
-		if err != nil {
-			continue
-		}
-		switch m.(type) {
-		case *ndp.RouterAdvertisement:
-			return from, Advertisement, nil
-		case *ndp.RouterSolicitation:
-			return from, Solicitation, nil
+		if kind, ok := parse(w.buffer[:n]); ok {
+			return from, kind, nil
 		}
 	}
 }
