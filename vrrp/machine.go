@@ -517,6 +517,8 @@ func (m *Machine) stepOffer(now time.Time) []Action {
 			m.timer = o.next.Add(m.cfg.Interval)
 			return []Action{SendAdvertisement{Priority: PriorityFarewell}}
 		}
+		// Who knows offers has acted by now. Others, and unicast peers, wait for their Skew_Time: not to be cut short when this process, or theirs, is late.
+		m.timer = now.Add(m.cfg.Interval * 3 / 2)
 		return nil
 	}
 	m.offer = nil

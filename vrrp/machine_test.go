@@ -399,3 +399,29 @@ func TestLastResort(t *testing.T) {
 	s.run(30 * time.Second)
 	s.expect() // without preemption it stays where it is
 }
+
+// A router that is asked to take over may wait for its Skew_Time, which is almost an interval: until then the Active must not seem to stay.
+func TestAskedOneHasItsSkewTime(t *testing.T) {
+	c := baseConfig()
+	c.Priority = PriorityOwner
+	m := New(c, epoch)
+	m.Startup(epoch)
+	now := epoch.Add(c.Interval / 2)
+	begin := now
+	actions := m.Handover(now, netip.MustParseAddr("192.0.2.7"))
+	asked := 0
+	for now.Sub(begin) < 2*offerStep+c.Interval+c.Interval/4 {
+		for _, a := range actions {
+			if send, ok := a.(SendAdvertisement); ok && send.Priority != PriorityFarewell {
+				t.Fatalf("%s after %v", a, now.Sub(begin))
+			} else if ok {
+				asked++
+			}
+		}
+		now = m.Deadline()
+		actions = m.Expire(now)
+	}
+	if asked != 3 || !m.HandingOver() {
+		t.Errorf("asked %d times, handing over: %v", asked, m.HandingOver())
+	}
+}
