@@ -41,7 +41,7 @@ func StartFRR(t testing.TB, n *Node, config string) *FRR {
 	}
 	f.write("zebra.conf", "hostname zebra\n")
 	f.write("bgpd.conf", config)
-	f.daemon("zebra")
+	f.daemon("zebra", "--v6-rr-semantics") // otherwise it changes an IPv6 route by deleting it first
 	Eventually(t, 10*time.Second, func() string {
 		if _, err := os.Stat(filepath.Join(dir, "zserv")); err != nil {
 			return err.Error()
@@ -107,6 +107,14 @@ func (f *FRR) Zebra(commands ...string) {
 	if out, err := f.ask("zebra", commands...); err != nil {
 		f.t.Fatalf("vtysh -d zebra %q: %v\n%s", commands, err, out)
 	}
+}
+
+// Restart ends bgpd and starts it with another configuration.
+func (f *FRR) Restart(config string) {
+	f.t.Helper()
+	f.Kill()
+	f.write("bgpd.conf", config)
+	f.Start()
 }
 
 // Kill kills bgpd: its TCP connections end without a BGP message.

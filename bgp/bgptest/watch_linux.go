@@ -22,6 +22,7 @@ type Watch struct {
 type change struct {
 	there bool
 	at    time.Time
+	gone  int // times that it went
 }
 
 // Watch begins to follow the host's routes.
@@ -60,7 +61,12 @@ func (w *Watch) take(u netlink.RouteUpdate, now time.Time) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.seen[netip.PrefixFrom(a, bits)] = change{u.Type == unix.RTM_NEWROUTE, now}
+	p := netip.PrefixFrom(a, bits)
+	c := change{u.Type == unix.RTM_NEWROUTE, now, w.seen[p].gone}
+	if !c.there {
+		c.gone++
+	}
+	w.seen[p] = c
 	close(w.news)
 	w.news = make(chan struct{})
 }
@@ -73,6 +79,13 @@ func (w *Watch) Until(prefix string, there bool, bound time.Duration) time.Time 
 		w.n.t.Fatal(err)
 	}
 	return at
+}
+
+// Gone is how often the route to a prefix went. One that is replaced does not go.
+func (w *Watch) Gone(prefix string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen[netip.MustParsePrefix(prefix)].gone
 }
 
 func (w *Watch) until(p netip.Prefix, there bool, bound time.Duration) (time.Time, error) {
