@@ -323,6 +323,13 @@ func (c *chain) peerSteps(p fabric.RoutePeer) []Step {
 		return append(steps, bad(reason, p.Message, c.names("", fabric.PeerOfSession(p.Peer))))
 	}
 	if !p.Announced && reason == fabric.ReasonSessionDown {
+		why := session.Hold
+		if session.Name == "" {
+			why = condition.Reason
+		}
+		if fabric.TextOfReason(why).Stage == fabric.StageSession {
+			reason = why // such as that it is held down, and for what
+		}
 		s := bad(reason, cmp.Or(p.Message, session.LastError, condition.Message), c.names("", fabric.PeerOfSession(p.Peer)))
 		s.Since = session.Since
 		return append(steps, s)

@@ -87,7 +87,8 @@ func (w *world) waitHops(t *testing.T, want map[string]int) {
 		for router, n := range want {
 			for family, address := range map[string]string{"-4": service4, "-6": service6} {
 				if have := w.nextHops(t, router, family, address); have != n {
-					return fmt.Errorf("%s has %d for %s, not %d", router, have, address, n)
+					text := w.lab.MustNode(t, router).MustExec(t, "vtysh", "-c", "show bgp "+strings.Replace(family, "-", "ipv", 1)+" unicast "+address)
+					return fmt.Errorf("%s has %d for %s, not %d:\n%s", router, have, address, n, text)
 				}
 			}
 		}
