@@ -209,3 +209,14 @@ func TestImports(t *testing.T) {
 		t.Errorf("own: %v, want %v", own, want)
 	}
 }
+
+func TestAllMembersAskTheCaches(t *testing.T) {
+	plan, _ := Make(view(t, &fabric.RPKI{Header: fabric.Header{Name: "a"}, Address: addr("192.0.2.50"), Expire: 7200},
+		&fabric.RPKI{Header: fabric.Header{Name: "b"}, Address: addr("2001:db8::50"), Port: 8282}))
+	want := []fabric.RoutingRPKI{
+		{Name: "a", Endpoint: netip.MustParseAddrPort("192.0.2.50:323"), Expire: 7200}, {Name: "b", Endpoint: netip.MustParseAddrPort("[2001:db8::50]:8282")},
+	}
+	if !slices.Equal(plan.RPKI, want) {
+		t.Errorf("%+v, want %+v", plan.RPKI, want)
+	}
+}

@@ -267,7 +267,7 @@ func (s *Speaker) put(ctx context.Context, c *Config) error {
 		s.shutdown(ctx)
 	}
 	if c.Speaker == nil {
-		return nil
+		return s.setCaches(ctx, &Config{})
 	}
 	if s.running == nil {
 		if err := s.start(ctx, *c.Speaker); err != nil {

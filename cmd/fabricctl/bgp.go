@@ -59,7 +59,7 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 	flags.IntVar(&f.put.MaxPrefix.Limit, "max-prefix", 0, "`NUMBER` of prefixes of one family that it may announce (default no limit)")
 	flags.StringVar(&f.put.MaxPrefix.Action, "max-prefix-action", "", "`ACTION` when it announces more: cease or warn (default cease)")
 	flags.IntVar(&f.put.MaxPrefix.Restart, "max-prefix-restart", 0, "`SECONDS` after which a session that was ended is tried again (default not before the peer is changed)")
-	flags.StringSliceVar(&f.put.Members, "members", nil, "`MEMBERS` that have a session with it, between commas; failure_domain:NAME stands for those of one (default all)")
+	flags.StringSliceVar(&f.put.Members, "members", nil, "`MEMBERS` that have a session with it, between commas; failure_domain:NAME and group:NAME stand for those of one (default all)")
 	flags.BoolVar(&f.put.Disabled, "disabled", false, "have no session with it for now")
 	flags.BoolVar(&f.fromStdin, "password-stdin", false, "read the TCP MD5 password from stdin")
 	flags.StringVar(&f.fromFile, "password-file", "", "read the TCP MD5 password from `FILE`")
