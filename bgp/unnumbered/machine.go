@@ -62,12 +62,13 @@ func (m *Machine) Alive(now time.Time, alive bool) {
 	if !m.up || alive == m.alive {
 		return
 	}
-	m.alive, m.heard, m.asked, m.solicit = alive, now, 0, time.Time{}
-	if m.neighbour.IsValid() && !alive {
+	m.alive, m.heard, m.asked = alive, now, 0
+	switch {
+	case !alive:
 		m.solicit = now
-	}
-	if !alive {
 		m.sent, m.advertise = 0, now // it may begin anew as well
+	case m.neighbour.IsValid():
+		m.solicit = time.Time{}
 	}
 }
 

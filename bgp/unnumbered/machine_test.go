@@ -159,6 +159,22 @@ func TestLinkDownForgets(t *testing.T) {
 	c.is(t, nothing, nothing)
 }
 
+// The link comes back before it is known that the session is over: the search goes on all the same.
+func TestLateWordOfTheSession(t *testing.T) {
+	c := newClock()
+	c.Up(c.now, nothing)
+	c.Alive(c.now, true)
+	c.pass(0)
+	c.solicit = 0
+	c.pass(5 * time.Second)
+	if c.solicit != 5 {
+		t.Errorf("%d solicitations in 5 s", c.solicit)
+	}
+	c.Alive(c.now, false)
+	c.pass(0, tor)
+	c.is(t, tor, nothing)
+}
+
 func TestAdvertisements(t *testing.T) {
 	c := newClock()
 	c.Up(c.now, nothing)

@@ -94,7 +94,7 @@ func expand(r fabric.Routing, c callers) fabric.Routing {
 			}
 			x := p
 			x.Name, x.Address, x.Dynamic, x.MaxSessions = fabric.SessionName(p.Name, a), a, netip.Prefix{}, 0
-			if r.Speaker != nil && !r.Speaker.Listen.Addr().IsUnspecified() {
+			if r.Speaker != nil && r.Speaker.Listen.Addr().Is4() == a.Is4() && !r.Speaker.Listen.Addr().IsUnspecified() {
 				x.Local = r.Speaker.Listen.Addr() // that it knows this member by
 			}
 			peers = append(peers, x)
