@@ -16,11 +16,11 @@ import (
 // upstreams are a member on one link with two routers of different AS numbers, 10.98.0.1 and .2, fd98::1 and ::2, that have a default route for it.
 type upstreams struct {
 	*member
-	t       *testing.T
+	t       testing.TB
 	routers [2]*bgptest.FRR
 }
 
-func newUpstreams(t *testing.T) *upstreams {
+func newUpstreams(t testing.TB) *upstreams {
 	t.Helper()
 	lan := bgptest.NewNode(t, "lan")
 	lan.IP("link add lan type bridge")
