@@ -48,13 +48,13 @@ func BenchmarkTakeover(b *testing.B) {
 			slices.Sort(ours)
 			slices.Sort(keepalived)
 			report := func(who string, gaps []time.Duration) {
-				b.ReportMetric(milliseconds(gaps[len(gaps)/2]), who+"-ms-median")
-				b.ReportMetric(milliseconds(gaps[len(gaps)-1]), who+"-ms-worst")
+				b.ReportMetric(milliseconds(gaps[len(gaps)/2]), who+"-p50-ms")
+				b.ReportMetric(milliseconds(gaps[len(gaps)-1]), who+"-worst-ms")
 			}
 			report("ours", ours)
 			report("keepalived", keepalived)
-			b.ReportMetric(float64(ours[len(ours)/2])/float64(keepalived[len(keepalived)/2]), "ours/keepalived")
-			b.ReportMetric(milliseconds(WorstOutage(interval, 100)), "ms-formula")
+			b.ReportMetric(float64(ours[len(ours)/2])/float64(keepalived[len(keepalived)/2]), "keepalived-ratio")
+			b.ReportMetric(milliseconds(WorstOutage(interval, 100)), "formula-ms")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
@@ -102,7 +102,7 @@ func BenchmarkHandover(b *testing.B) {
 	for b.Loop() { // see BenchmarkTakeover
 	}
 	b.ReportMetric(float64(packets), "packets-lost")
-	b.ReportMetric(milliseconds(worst), "ms-worst")
+	b.ReportMetric(milliseconds(worst), "gap-worst-ms")
 	b.ReportMetric(0, "ns/op")
 }
 
