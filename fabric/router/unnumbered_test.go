@@ -192,11 +192,12 @@ func TestUnnumberedSecured(t *testing.T) {
 	m.reached()
 	// The path dies without a word, and BFD says so. The hold time is 3 s.
 	m.quickBFD()
+	flaps := m.peer("tor").BFD.Flaps
 	began := time.Now()
 	m.site.frr.Node.Run("nft", "add table netdev t; add chain netdev t c { type filter hook ingress device up0 priority 0; }; add rule netdev t c drop")
 	bgptest.Eventually(t, 5*time.Second, func() string {
-		if p := m.peer("tor"); p.Established() || !strings.HasPrefix(p.LastError, "BFD: ") {
-			return fmt.Sprintf("%+v", p)
+		if p := m.peer("tor"); p.Established() || p.BFD == nil || p.BFD.Up() || p.BFD.Flaps == flaps {
+			return fmt.Sprintf("%+v, BFD %+v", p, p.BFD)
 		}
 		return ""
 	})
