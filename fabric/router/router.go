@@ -3,7 +3,6 @@
 package router
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
-	"os"
 	"os/exec"
 	"slices"
 	"sync"
@@ -584,135 +582,6 @@ func (w *Worker) bump() { w.changes.bump() }
 // Changes is the number of changes of the state so far, and a channel that is closed at the next.
 func (w *Worker) Changes() (uint64, <-chan struct{}) { return w.changes.next() }
 
-// State reports.
-func (w *Worker) State(ctx context.Context) (state fabric.RoutingState, err error) {
-	err = w.do(ctx, func() {
-		var o outcome
-		state, o = w.report()
-		w.speaker.Told(func(told func(string, netip.Prefix) bool) {
-			state.Routes = o.routeStates(o.routing.Announcements, told)
-		})
-	})
-	return state, err
-}
-
-// chunk is the number of routes that are told of at once.
-const chunk = 1024
-
-// writeState writes the JSON of what State gives, in pieces: with 100,000 routes, the whole takes tens of megabytes.
-func (w *Worker) writeState(ctx context.Context, out *bufio.Writer) error {
-	var state fabric.RoutingState
-	var o outcome
-	failure := w.do(ctx, func() { state, o = w.report() })
-	if failure != nil {
-		return failure
-	}
-	err := writeState(out, state, func(yield func(*fabric.RouteState) bool) {
-		for part := range slices.Chunk(o.routing.Announcements, chunk) {
-			var states []fabric.RouteState
-			failure = w.do(ctx, func() {
-				w.speaker.Told(func(told func(string, netip.Prefix) bool) { states = o.routeStates(part, told) })
-			})
-			if failure != nil {
-				return
-			}
-			for i := range states {
-				if !yield(&states[i]) {
-					return
-				}
-			}
-		}
-	})
-	return errors.Join(failure, err)
-}
-
-// report tells everything save routes, and what to tell of those.
-func (w *Worker) report() (fabric.RoutingState, outcome) {
-	bgp := w.speaker.State()
-	bfdStates, warning, bfdErr := w.bfd.State()
-	state := fabric.RoutingState{
-		Worker: fabric.WorkerState{PID: os.Getpid(), Started: w.started, Revision: w.routing.Revision, FromDisk: w.fromDisk, Warning: warning, Drain: w.leave.phase},
-		Peers:  w.peerStates(bgp.Peers, bfdStates),
-
-		RPKI:     bgp.RPKI,
-		Gateways: w.gateways.report(),
-	}
-	o := outcome{w.expanded, w.leave.phase, w.trackers, w.failed, map[string]fabric.PeerState{}}
-	for _, p := range bgp.Peers {
-		o.sessions[p.Name] = p
-	}
-	installs := w.installer.State()
-	installs.onto(state.Peers)
-	state.Tables = installs.tables
-	switch {
-	case bgp.Err != nil:
-		state.Worker.Error, state.Worker.Reason = bgp.Err.Error(), fabric.ReasonOf(bgp.Err)
-	case bfdErr != nil:
-		state.Worker.Error, state.Worker.Reason = bfdErr.Error(), fabric.ReasonOf(bfdErr)
-	case w.filterErr != nil:
-		state.Worker.Error, state.Worker.Reason = w.filterErr.Error(), fabric.ReasonFilterFailed
-	case installs.err != nil:
-		state.Worker.Error, state.Worker.Reason = installs.err.Error(), fabric.ReasonInstallFailed
-	case w.pruneErr != nil:
-		state.Worker.Error, state.Worker.Reason = w.pruneErr.Error(), fabric.ReasonRouteFailed
-	case w.keepErr != nil:
-		state.Worker.Error, state.Worker.Reason = "not kept for the next run: "+w.keepErr.Error(), fabric.ReasonDisk
-	}
-	return state, o
-}
-
 func comparePrefix(a, b netip.Prefix) int {
 	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
-}
-
-// validate refuses values that could only come from a mistake.
-func validate(r fabric.Routing) error {
-	seen := map[netip.Prefix]bool{}
-	sorted := slices.IsSortedFunc(r.Announcements, func(a, b fabric.Announcement) int { return comparePrefix(a.Prefix, b.Prefix) }) // then those that are there twice are neighbours
-	for i, a := range r.Announcements {
-		if !a.Prefix.IsValid() || a.Prefix != a.Prefix.Masked() {
-			return fabric.Invalidf("bad-prefix", "announcement of %s: not a prefix", a.Prefix)
-		}
-		if sorted && i > 0 && a.Prefix == r.Announcements[i-1].Prefix || seen[a.Prefix] {
-			return fabric.Invalidf("bad-prefix", "announcement of %s: it is there twice", a.Prefix)
-		}
-		if !sorted {
-			seen[a.Prefix] = true
-		}
-		for _, c := range a.Copies {
-			if a.Route && (c.Dev == "" || !c.Via.IsValid() || c.Via.Is4() != a.Prefix.Addr().Is4()) {
-				return fabric.Invalidf("bad-copy", "announcement of %s: copy %s/%s has no way for a route", a.Prefix, c.Instance, c.Device)
-			}
-		}
-	}
-	names, taken := map[string]bool{}, map[string]bool{}
-	for _, p := range r.Peers {
-		places := 0
-		for _, there := range []bool{p.Address.IsValid(), p.Interface != "", p.Dynamic.IsValid()} {
-			if there {
-				places++
-			}
-		}
-		if places != 1 || p.Dynamic.IsValid() != (p.MaxSessions > 0) || p.Name == "" || p.HoldTime < 3 || p.GracefulRestart < 1 {
-			return fabric.Invalidf("bad-peer", "peer %q: needs a name, one of address, interface and prefix, and times", p.Name)
-		}
-		if err := p.BFD.Validate(p.Name); err != nil {
-			return err
-		}
-		place := cmp.Or(p.Interface, p.Over().String())
-		if p.Dynamic.IsValid() {
-			place = p.Dynamic.String()
-		}
-		if names[p.Name] || taken[place] {
-			return fabric.Invalidf("bad-peer", "peer %q at %s: the name or the place is there twice", p.Name, place)
-		}
-		names[p.Name], taken[place] = true, true
-	}
-	if err := validateGateways(r.Gateways); err != nil {
-		return err
-	}
-	if r.Speaker != nil && (r.Speaker.ASN == 0 || !r.Speaker.RouterID.Is4()) {
-		return fabric.Invalidf("bad-speaker", "speaker: needs an AS number and an IPv4 router ID")
-	}
-	return nil
 }
