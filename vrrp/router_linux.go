@@ -199,7 +199,9 @@ func (r *router) recv(a Advertisement, source netip.Addr, now time.Time) {
 		// RFC 9568, 7.1: other addresses are worth a word, not a discard.
 		r.differs = !sameAddresses(a.Addresses, r.machine.Config().Addresses)
 	}
+	was := r.machine.Heard().Source
 	r.do(r.machine.Recv(now, a, source), now)
+	r.m.changed = r.m.changed || r.machine.Heard().Source != was // who is Active is told also by those that stay Backup
 	if state, _ := r.machine.State(); state == Backup && r.adopted && a.Priority != PriorityFarewell {
 		r.release(Linger, now)
 	}

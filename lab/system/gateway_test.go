@@ -45,6 +45,7 @@ func TestGateway(t *testing.T) {
 		{"tracked session lost", gatewayTrackedSession},
 		{"checked router lost", gatewayCheckFails},
 		{"moved without quorum", gatewayMovedWithoutQuorum},
+		{"keepalived takes part", gatewayWithKeepalived},
 		{"claimed by a host", gatewayClaimed},
 		{"active without power", gatewayWithoutPower},
 	} {
@@ -375,4 +376,77 @@ func gatewayCheckFails(t *testing.T, w *world) {
 	n1.MustExec(t, "ip", "route", "delete", "blackhole", "192.0.2.2/32")
 	w.waitActive(t, "n2", "lan", "n1")
 	measured(t, c, "check fails and succeeds again", at, probe.Now()-at, 0)
+}
+
+// gatewayWithKeepalived: a keepalived with the same VRID and addresses is better than all members, and leaves.
+func gatewayWithKeepalived(t *testing.T, w *world) {
+	g, err := w.gateway(t, "n2", "lan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := fmt.Sprintf(`global_defs {
+  vrrp_version 3
+}
+vrrp_instance four {
+  interface eth1
+  virtual_router_id %[1]d
+  priority 250
+  advert_int 0.1
+  use_vmac vk4
+  virtual_ipaddress {
+    198.51.100.1/24
+  }
+}
+vrrp_instance six {
+  interface eth1
+  virtual_router_id %[1]d
+  priority 250
+  advert_int 0.1
+  use_vmac vk6
+  virtual_ipaddress {
+    fe80::5e00:2%02[1]x/64
+    2001:db8:51::1/64
+  }
+}
+`, g.VRID)
+	h2 := w.lab.MustNode(t, "h2")
+	h2.MustExec(t, "sh", "-c", "cat > /etc/keepalived.conf <<'END'\n"+config+"END\n")
+	k, err := h2.Start("keepalived", "keepalived", "-n", "-P", "-l", "-D", "-f", "/etc/keepalived.conf", "-p", "/var/k.pid", "-r", "/var/kv.pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := strings.Fields(h2.MustExec(t, "sh", "-c", "ip -6 -o address show dev eth1 scope link"))[3]
+	lab.WaitFor(t, 20*time.Second, "all members to be Backups of keepalived", func() error {
+		g, err := w.gateway(t, "n2", "lan")
+		if err != nil {
+			return err
+		}
+		for _, m := range g.States {
+			for _, r := range m.Routers {
+				if want := map[string]string{"ipv4": "198.51.100.102", "ipv6": own[:strings.Index(own, "/")]}[r.Family]; r.State != fabric.GatewayBackup || r.Active.String() != want || r.Differs {
+					return fmt.Errorf("%s is %s for %s, Active is %s", m.Member, r.State, r.Family, r.Active)
+				}
+			}
+		}
+		return nil
+	})
+	at := time.Now()
+	if err := k.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	w.waitActive(t, "n2", "lan", "n1")
+	g, err = w.gateway(t, "n2", "lan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range g.States {
+		for _, r := range m.Routers {
+			if m.Member == "n1" && r.Why != "farewell" {
+				t.Errorf("n1 is Active for %s because of %s", r.Family, r.Why)
+			}
+			if m.Member == "n1" {
+				t.Logf("n1 was Active for %s %d ms after keepalived was told to end", r.Family, r.Since.Sub(at).Milliseconds())
+			}
+		}
+	}
 }
