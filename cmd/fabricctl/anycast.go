@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -16,7 +15,7 @@ import (
 )
 
 func (a *app) anycastCommand() *cobra.Command {
-	return group("anycast", "Manage anycast services", a.anycastCreate(), a.anycastList(), a.anycastShow(), a.anycastEdit(), a.anycastDelete())
+	return group("anycast", "Manage anycast services", a.anycastCreate(), a.anycastList(), anycastObject.show(a, "Show an anycast service", nil), anycastObject.edit(a, ""), a.anycastDelete())
 }
 
 func (a *app) anycastCreate() *cobra.Command {
@@ -210,39 +209,9 @@ func joined[T any](values []T, text func(T) string) string {
 	return strings.Join(lines, "\n")
 }
 
-func (a *app) anycastShow() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "show NAME", Short: "Show an anycast service",
-		Example: "  fabricctl anycast show dns", ValidArgsFunction: a.complete(anycasts),
-	}
-	f := formatFlag(cmd, "yaml")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		s, _, err := a.client().GetAnycast(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return show(a.out, *f, s)
-	}
-	return cmd
-}
-
-func (a *app) anycastEdit() *cobra.Command {
-	return &cobra.Command{
-		Use: "edit NAME", Short: "Edit an anycast service as YAML",
-		Example: "  fabricctl anycast edit dns\n  fabricctl anycast edit dns < dns.yaml", ValidArgsFunction: a.complete(anycasts),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client := a.client()
-			return edit(cmd.Context(), a, "anycast service "+args[0], func(ctx context.Context) (api.AnycastPut, string, error) {
-				s, etag, err := client.GetAnycast(ctx, args[0])
-				if err != nil {
-					return api.AnycastPut{}, "", err
-				}
-				return s.AnycastPut, etag, nil
-			}, func(ctx context.Context, put api.AnycastPut, etag string) error {
-				return client.UpdateAnycast(ctx, args[0], put, etag)
-			})
-		},
-	}
+var anycastObject = plainObject[api.Anycast, api.AnycastPut]{
+	command: "anycast", noun: "anycast service", what: "an anycast service", sample: "dns", names: anycasts,
+	read: (*api.Client).GetAnycast, put: func(o *api.Anycast) api.AnycastPut { return o.AnycastPut }, write: (*api.Client).UpdateAnycast,
 }
 
 func (a *app) anycastDelete() *cobra.Command {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"strconv"
 
@@ -13,7 +12,7 @@ import (
 )
 
 func (a *app) bfdProfileCommand() *cobra.Command {
-	return group("bfd-profile", "Manage BFD timers that peers name", a.bfdProfileCreate(), a.bfdProfileList(), a.bfdProfileShow(), a.bfdProfileEdit(), a.bfdProfileDelete())
+	return group("bfd-profile", "Manage BFD timers that peers name", a.bfdProfileCreate(), a.bfdProfileList(), bfdProfileObject.show(a, "Show a BFD profile and who uses it", nil), bfdProfileObject.edit(a, ""), a.bfdProfileDelete())
 }
 
 func (a *app) bfdProfileCreate() *cobra.Command {
@@ -63,39 +62,9 @@ func (a *app) bfdProfileList() *cobra.Command {
 	return cmd
 }
 
-func (a *app) bfdProfileShow() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "show NAME", Short: "Show a BFD profile and who uses it",
-		Example: "  fabricctl bgp bfd-profile show fast", ValidArgsFunction: a.complete(bfdProfiles),
-	}
-	f := formatFlag(cmd, "yaml")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		b, _, err := a.client().GetBFDProfile(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return show(a.out, *f, b)
-	}
-	return cmd
-}
-
-func (a *app) bfdProfileEdit() *cobra.Command {
-	return &cobra.Command{
-		Use: "edit NAME", Short: "Edit a BFD profile as YAML",
-		Example: "  fabricctl bgp bfd-profile edit fast\n  fabricctl bgp bfd-profile edit fast < fast.yaml", ValidArgsFunction: a.complete(bfdProfiles),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client := a.client()
-			return edit(cmd.Context(), a, "BFD profile "+args[0], func(ctx context.Context) (api.BFDProfilePut, string, error) {
-				b, etag, err := client.GetBFDProfile(ctx, args[0])
-				if err != nil {
-					return api.BFDProfilePut{}, "", err
-				}
-				return b.BFDProfilePut, etag, nil
-			}, func(ctx context.Context, put api.BFDProfilePut, etag string) error {
-				return client.UpdateBFDProfile(ctx, args[0], put, etag)
-			})
-		},
-	}
+var bfdProfileObject = plainObject[api.BFDProfile, api.BFDProfilePut]{
+	command: "bgp bfd-profile", noun: "BFD profile", what: "a BFD profile", sample: "fast", names: bfdProfiles,
+	read: (*api.Client).GetBFDProfile, put: func(o *api.BFDProfile) api.BFDProfilePut { return o.BFDProfilePut }, write: (*api.Client).UpdateBFDProfile,
 }
 
 func (a *app) bfdProfileDelete() *cobra.Command {

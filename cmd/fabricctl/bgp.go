@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -19,7 +18,7 @@ import (
 )
 
 func (a *app) bgpCommand() *cobra.Command {
-	peer := group("peer", "Manage BGP neighbours", a.peerAdd(), a.peerList(), a.peerShow(), a.peerSet(), a.peerEdit(), a.peerRemove())
+	peer := group("peer", "Manage BGP neighbours", a.peerAdd(), a.peerList(), peerObject.show(a, "Show a BGP neighbour and its sessions", nil), a.peerSet(), peerObject.edit(a, ". Its password is not shown: leave it out to keep it, add \"password: …\" to replace it, \"password: ''\" to have none."), a.peerRemove())
 	return group("bgp", "Manage BGP", peer, a.policyCommand(), a.bfdProfileCommand(), a.rpkiCommand(), a.bgpSummary(), a.bgpRoutes(), a.bgpDrain(), a.bgpUndrain())
 }
 
@@ -270,40 +269,9 @@ func establishedSessions(p api.BGPPeer) string {
 	return fmt.Sprintf("%d of %d", up, len(p.Sessions))
 }
 
-func (a *app) peerShow() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "show NAME", Short: "Show a BGP neighbour and its sessions",
-		Example: "  fabricctl bgp peer show tor1", ValidArgsFunction: a.complete(peers),
-	}
-	f := formatFlag(cmd, "yaml")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		p, _, err := a.client().GetBGPPeer(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return show(a.out, *f, p)
-	}
-	return cmd
-}
-
-func (a *app) peerEdit() *cobra.Command {
-	return &cobra.Command{
-		Use: "edit NAME", Short: "Edit a BGP neighbour as YAML",
-		Long:    "Edit a BGP neighbour as YAML. Its password is not shown: leave it out to keep it, add \"password: …\" to replace it, \"password: ''\" to have none.",
-		Example: "  fabricctl bgp peer edit tor1\n  fabricctl bgp peer edit tor1 < tor1.yaml", ValidArgsFunction: a.complete(peers),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client := a.client()
-			return edit(cmd.Context(), a, "BGP peer "+args[0], func(ctx context.Context) (api.BGPPeerPut, string, error) {
-				p, etag, err := client.GetBGPPeer(ctx, args[0])
-				if err != nil {
-					return api.BGPPeerPut{}, "", err
-				}
-				return p.BGPPeerPut, etag, nil
-			}, func(ctx context.Context, put api.BGPPeerPut, etag string) error {
-				return client.UpdateBGPPeer(ctx, args[0], put, etag)
-			})
-		},
-	}
+var peerObject = plainObject[api.BGPPeer, api.BGPPeerPut]{
+	command: "bgp peer", noun: "BGP peer", what: "a BGP neighbour", sample: "tor1", names: peers,
+	read: (*api.Client).GetBGPPeer, put: func(o *api.BGPPeer) api.BGPPeerPut { return o.BGPPeerPut }, write: (*api.Client).UpdateBGPPeer,
 }
 
 func (a *app) peerRemove() *cobra.Command {

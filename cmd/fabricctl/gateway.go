@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -16,7 +15,7 @@ import (
 
 func (a *app) gatewayCommand() *cobra.Command {
 	return group("gateway", "Manage gateways: addresses that members share by VRRP",
-		a.gatewayCreate(), a.gatewayList(), a.gatewayShow(), a.gatewayMove(), a.gatewayEdit(), a.gatewayDelete())
+		a.gatewayCreate(), a.gatewayList(), gatewayObject.show(a, "Show a gateway, how it is on its members, and how long hosts can be without it", withOutage), a.gatewayMove(), gatewayObject.edit(a, ""), a.gatewayDelete())
 }
 
 func (a *app) gatewayCreate() *cobra.Command {
@@ -229,23 +228,17 @@ func routerStateText(r fabric.VirtualRouterState) string {
 	return text
 }
 
-func (a *app) gatewayShow() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "show NAME", Short: "Show a gateway, how it is on its members, and how long hosts can be without it",
-		Example: "  fabricctl gateway show uplink-gw", ValidArgsFunction: a.complete(gateways),
-	}
-	f := formatFlag(cmd, "yaml")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		g, _, err := a.client().GetGateway(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return show(a.out, *f, struct {
-			*api.Gateway
-			Outage string `json:"outage"`
-		}{g, outageText(*g)})
-	}
-	return cmd
+var gatewayObject = plainObject[api.Gateway, api.GatewayPut]{
+	command: "gateway", noun: "gateway", what: "a gateway", sample: "uplink-gw", names: gateways,
+	read: (*api.Client).GetGateway, put: func(o *api.Gateway) api.GatewayPut { return o.GatewayPut }, write: (*api.Client).UpdateGateway,
+}
+
+// withOutage is a gateway and how long hosts can be without it.
+func withOutage(g *api.Gateway) any {
+	return struct {
+		*api.Gateway
+		Outage string `json:"outage"`
+	}{g, outageText(*g)}
 }
 
 func (a *app) gatewayMove() *cobra.Command {
@@ -275,25 +268,6 @@ otherwise.`,
 				a.say("Warning: %s", moved.Warning)
 			}
 			return nil
-		},
-	}
-}
-
-func (a *app) gatewayEdit() *cobra.Command {
-	return &cobra.Command{
-		Use: "edit NAME", Short: "Edit a gateway as YAML",
-		Example: "  fabricctl gateway edit uplink-gw\n  fabricctl gateway edit uplink-gw < uplink-gw.yaml", ValidArgsFunction: a.complete(gateways),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client := a.client()
-			return edit(cmd.Context(), a, "gateway "+args[0], func(ctx context.Context) (api.GatewayPut, string, error) {
-				g, etag, err := client.GetGateway(ctx, args[0])
-				if err != nil {
-					return api.GatewayPut{}, "", err
-				}
-				return g.GatewayPut, etag, nil
-			}, func(ctx context.Context, put api.GatewayPut, etag string) error {
-				return client.UpdateGateway(ctx, args[0], put, etag)
-			})
 		},
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"slices"
 	"strings"
 
@@ -15,7 +14,7 @@ import (
 var groups = collection("/1.0/cluster/groups")
 
 func (a *app) clusterGroupCommand() *cobra.Command {
-	return group("group", "Manage groups of members", a.groupCreate(), a.groupList(), a.groupShow(), a.groupEdit(), a.groupRename(), a.groupDelete(),
+	return group("group", "Manage groups of members", a.groupCreate(), a.groupList(), groupObject.show(a, "Show a group of members", nil), groupObject.edit(a, ""), a.groupRename(), a.groupDelete(),
 		a.regroup("assign MEMBER GROUP[,GROUP...]", "Put a member into exactly these groups", "  fabricctl cluster group assign n1 edge,rack1\n  fabricctl cluster group assign n1 default",
 			func(_, given []string) []string { return given }),
 		a.regroup("add MEMBER GROUP[,GROUP...]", "Put a member into groups besides those that it is in", "  fabricctl cluster group add n1 edge",
@@ -65,36 +64,9 @@ func (a *app) groupList() *cobra.Command {
 	return cmd
 }
 
-func (a *app) groupShow() *cobra.Command {
-	cmd := &cobra.Command{Use: "show NAME", Short: "Show a group of members", Example: "  fabricctl cluster group show edge", ValidArgsFunction: a.complete(groups)}
-	f := formatFlag(cmd, "yaml")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		g, _, err := a.client().GetClusterGroup(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return show(a.out, *f, g)
-	}
-	return cmd
-}
-
-func (a *app) groupEdit() *cobra.Command {
-	return &cobra.Command{
-		Use: "edit NAME", Short: "Edit a group of members as YAML",
-		Example: "  fabricctl cluster group edit edge\n  fabricctl cluster group edit edge < edge.yaml", ValidArgsFunction: a.complete(groups),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client := a.client()
-			return edit(cmd.Context(), a, "cluster group "+args[0], func(ctx context.Context) (api.ClusterGroupPut, string, error) {
-				g, etag, err := client.GetClusterGroup(ctx, args[0])
-				if err != nil {
-					return api.ClusterGroupPut{}, "", err
-				}
-				return g.ClusterGroupPut, etag, nil
-			}, func(ctx context.Context, put api.ClusterGroupPut, etag string) error {
-				return client.UpdateClusterGroup(ctx, args[0], put, etag)
-			})
-		},
-	}
+var groupObject = plainObject[api.ClusterGroup, api.ClusterGroupPut]{
+	command: "cluster group", noun: "cluster group", what: "a group of members", sample: "edge", names: groups,
+	read: (*api.Client).GetClusterGroup, put: func(o *api.ClusterGroup) api.ClusterGroupPut { return o.ClusterGroupPut }, write: (*api.Client).UpdateClusterGroup,
 }
 
 func (a *app) groupRename() *cobra.Command {

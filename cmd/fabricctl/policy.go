@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -14,7 +13,7 @@ import (
 )
 
 func (a *app) policyCommand() *cobra.Command {
-	return group("policy", "Manage BGP policies", a.policyCreate(), a.policyList(), a.policyShow(), a.policyEdit(), a.policyDelete())
+	return group("policy", "Manage BGP policies", a.policyCreate(), a.policyList(), policyObject.show(a, "Show a BGP policy", nil), policyObject.edit(a, "; \"fabricctl bgp policy create --help\" tells what rules consist of."), a.policyDelete())
 }
 
 func (a *app) policyCreate() *cobra.Command {
@@ -81,40 +80,9 @@ func (a *app) policyList() *cobra.Command {
 	return cmd
 }
 
-func (a *app) policyShow() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "show NAME", Short: "Show a BGP policy",
-		Example: "  fabricctl bgp policy show own", ValidArgsFunction: a.complete(policies),
-	}
-	f := formatFlag(cmd, "yaml")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		p, _, err := a.client().GetBGPPolicy(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return show(a.out, *f, p)
-	}
-	return cmd
-}
-
-func (a *app) policyEdit() *cobra.Command {
-	return &cobra.Command{
-		Use: "edit NAME", Short: "Edit a BGP policy as YAML",
-		Long:    "Edit a BGP policy as YAML; \"fabricctl bgp policy create --help\" tells what rules consist of.",
-		Example: "  fabricctl bgp policy edit ix\n  fabricctl bgp policy edit ix < ix.yaml", ValidArgsFunction: a.complete(policies),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client := a.client()
-			return edit(cmd.Context(), a, "BGP policy "+args[0], func(ctx context.Context) (api.BGPPolicyPut, string, error) {
-				p, etag, err := client.GetBGPPolicy(ctx, args[0])
-				if err != nil {
-					return api.BGPPolicyPut{}, "", err
-				}
-				return p.BGPPolicyPut, etag, nil
-			}, func(ctx context.Context, put api.BGPPolicyPut, etag string) error {
-				return client.UpdateBGPPolicy(ctx, args[0], put, etag)
-			})
-		},
-	}
+var policyObject = plainObject[api.BGPPolicy, api.BGPPolicyPut]{
+	command: "bgp policy", noun: "BGP policy", what: "a BGP policy", sample: "ix", names: policies,
+	read: (*api.Client).GetBGPPolicy, put: func(o *api.BGPPolicy) api.BGPPolicyPut { return o.BGPPolicyPut }, write: (*api.Client).UpdateBGPPolicy,
 }
 
 func (a *app) policyDelete() *cobra.Command {

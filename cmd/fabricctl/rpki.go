@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -17,7 +16,7 @@ import (
 var caches = collection("/1.0/bgp/rpki")
 
 func (a *app) rpkiCommand() *cobra.Command {
-	return group("rpki", "Manage RPKI caches, which tell who may announce what", a.rpkiAdd(), a.rpkiList(), a.rpkiShow(), a.rpkiEdit(), a.rpkiRemove())
+	return group("rpki", "Manage RPKI caches, which tell who may announce what", a.rpkiAdd(), a.rpkiList(), rpkiObject.show(a, "Show an RPKI cache", nil), rpkiObject.edit(a, ""), a.rpkiRemove())
 }
 
 func (a *app) rpkiAdd() *cobra.Command {
@@ -95,36 +94,9 @@ func rpkiWords(m api.RPKIMember) string {
 	return why(m.Message, m.Reason)
 }
 
-func (a *app) rpkiShow() *cobra.Command {
-	cmd := &cobra.Command{Use: "show NAME", Short: "Show an RPKI cache", Example: "  fabricctl bgp rpki show rtr1", ValidArgsFunction: a.complete(caches)}
-	f := formatFlag(cmd, "yaml")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		r, _, err := a.client().GetRPKI(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		return show(a.out, *f, r)
-	}
-	return cmd
-}
-
-func (a *app) rpkiEdit() *cobra.Command {
-	return &cobra.Command{
-		Use: "edit NAME", Short: "Edit an RPKI cache as YAML",
-		Example: "  fabricctl bgp rpki edit rtr1\n  fabricctl bgp rpki edit rtr1 < rtr1.yaml", ValidArgsFunction: a.complete(caches),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client := a.client()
-			return edit(cmd.Context(), a, "RPKI cache "+args[0], func(ctx context.Context) (api.RPKIPut, string, error) {
-				r, etag, err := client.GetRPKI(ctx, args[0])
-				if err != nil {
-					return api.RPKIPut{}, "", err
-				}
-				return r.RPKIPut, etag, nil
-			}, func(ctx context.Context, put api.RPKIPut, etag string) error {
-				return client.UpdateRPKI(ctx, args[0], put, etag)
-			})
-		},
-	}
+var rpkiObject = plainObject[api.RPKI, api.RPKIPut]{
+	command: "bgp rpki", noun: "RPKI cache", what: "an RPKI cache", sample: "rtr1", names: caches,
+	read: (*api.Client).GetRPKI, put: func(o *api.RPKI) api.RPKIPut { return o.RPKIPut }, write: (*api.Client).UpdateRPKI,
 }
 
 func (a *app) rpkiRemove() *cobra.Command {

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+
+	"netfabric/fabric/api"
+
+	"github.com/spf13/cobra"
+)
+
+// plainObject is a sort of object without config keys. T is one as it is shown, P what can be changed of it.
+type plainObject[T, P any] struct {
+	command string // path of the command above
+	noun    string // what one is called in messages, before its name
+	what    string // the same with an article, in help
+	sample  string // a name, for examples
+	names   source
+	read    func(c *api.Client, ctx context.Context, name string) (*T, string, error)
+	put     func(*T) P
+	write   func(c *api.Client, ctx context.Context, name string, put P, etag string) error
+}
+
+// show is the command that shows one. view is what is shown where that is more than the object; nil shows the object.
+func (o plainObject[T, P]) show(a *app, short string, view func(*T) any) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show NAME", Short: short,
+		Example: "  fabricctl " + o.command + " show " + o.sample, ValidArgsFunction: a.complete(o.names),
+	}
+	f := formatFlag(cmd, "yaml")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		object, _, err := o.read(a.client(), cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if view != nil {
+			return show(a.out, *f, view(object))
+		}
+		return show(a.out, *f, object)
+	}
+	return cmd
+}
+
+// edit is the command that edits one. more is what its help says besides.
+func (o plainObject[T, P]) edit(a *app, more string) *cobra.Command {
+	sample := "  fabricctl " + o.command + " edit " + o.sample
+	cmd := &cobra.Command{
+		Use: "edit NAME", Short: "Edit " + o.what + " as YAML",
+		Example: sample + "\n" + sample + " < " + o.sample + ".yaml", ValidArgsFunction: a.complete(o.names),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client := a.client()
+			return edit(cmd.Context(), a, o.noun+" "+args[0], func(ctx context.Context) (put P, etag string, err error) {
+				object, etag, err := o.read(client, ctx, args[0])
+				if err != nil {
+					return put, "", err
+				}
+				return o.put(object), etag, nil
+			}, func(ctx context.Context, put P, etag string) error {
+				return o.write(client, ctx, args[0], put, etag)
+			})
+		},
+	}
+	if more != "" {
+		cmd.Long = cmd.Short + more
+	}
+	return cmd
+}
