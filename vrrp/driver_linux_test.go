@@ -463,6 +463,29 @@ func TestSyncSet(t *testing.T) {
 	wait(t, 5*time.Second, "a track takes all along", func() bool { return all(r2, Active) && all(r1, Initialize) })
 }
 
+// TestSyncSetGrows: a gateway and a family that come later, one on another segment, do not throw off what is Active.
+func TestSyncSetGrows(t *testing.T) {
+	l := newLink(t, 1)
+	l.in("r1", "ip link add eth1 type veth peer name far", "ip link set far up", "ip link set eth1 up", "ip addr add 203.0.113.2/24 dev eth1")
+	lan := testGateway(200, 100*time.Millisecond)
+	lan.Sync, lan.Addresses = "edge", lan.Addresses[:1]
+	r1 := l.driver("r1")
+	r1.set(lan)
+	changes := r1.waitFor(IPv4, Active).Changes
+	lan.Addresses = testGateway(200, 0).Addresses
+	up := Gateway{Name: "up", Interface: "eth1", VRID: 7, Priority: 200, Interval: 100 * time.Millisecond, Accept: true, Sync: "edge",
+		Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.1/24")}}
+	r1.set(lan, up)
+	var routers []RouterState
+	wait(t, 15*time.Second, "all Active", func() bool {
+		routers = r1.order(order{}).State.Routers
+		return len(routers) == 3 && !slices.ContainsFunc(routers, func(r RouterState) bool { return r.State != Active })
+	})
+	if r := routers[0]; r.Gateway != "gw" || r.Family != IPv4 || r.Changes != changes {
+		t.Errorf("the first gateway moved: %+v", r.Transitions)
+	}
+}
+
 // TestForeign: virtual routers that are not ours are noted, and so is one of version 2.
 func TestForeign(t *testing.T) {
 	l := newLink(t, 2)

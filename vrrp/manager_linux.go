@@ -324,6 +324,7 @@ func (m *Manager) set(desired map[routerKey]Gateway, now time.Time) {
 	}
 	m.received = true
 	m.prepare(false, now)
+	m.openSockets()
 	for k, g := range desired {
 		if r := m.routers[k]; r != nil {
 			r.retiring = false
@@ -415,7 +416,7 @@ func (m *Manager) adoptable(k routerKey, p parent) bool {
 func (m *Manager) setParents(found map[string]parent, now time.Time) {
 	old := m.parents
 	m.parents = found
-	m.openSockets()
+	opened := m.openSockets()
 	m.openRouterSockets()
 	m.forgetAdvertisers(now)
 	appeared := false
@@ -429,7 +430,7 @@ func (m *Manager) setParents(found map[string]parent, now time.Time) {
 		case !known: // a report from before the last Set: the next one is under way
 		case r == nil:
 			m.addRouter(k, g, p, now)
-		case !p.equal(old[k.Interface]):
+		case !p.equal(old[k.Interface]), opened[socketKey{p.Index, k.Family}]:
 			r.configure(g, p, now)
 		case r.hostErr != nil && !r.retrying:
 			r.retry()
@@ -450,8 +451,9 @@ func (m *Manager) setParents(found map[string]parent, now time.Time) {
 	}
 }
 
-// openSockets has one socket for each interface and family with a gateway.
-func (m *Manager) openSockets() {
+// openSockets has one socket for each interface and family with a gateway. It gives those that were not there before.
+func (m *Manager) openSockets() map[socketKey]bool {
+	opened := map[socketKey]bool{}
 	need := map[socketKey]string{}
 	want := func(k routerKey) {
 		if p := m.parents[k.Interface]; p.Index != 0 {
@@ -476,6 +478,7 @@ func (m *Manager) openSockets() {
 			}
 		}
 		m.sockets[key] = &openedSocket{s, err}
+		opened[key] = err == nil
 	}
 	for key, s := range m.sockets {
 		if _, needed := need[key]; needed {
@@ -486,6 +489,7 @@ func (m *Manager) openSockets() {
 		}
 		delete(m.sockets, key)
 	}
+	return opened
 }
 
 // listen has the witness hear of the addresses of the routers. What it can't hear is no trouble for the gateways.

@@ -18,7 +18,10 @@ func (m *Manager) syncSets(now time.Time) {
 			continue
 		}
 		r := m.routers[k]
-		if r == nil && m.looked || r != nil && (r.gateway.Priority == 0 || r.fault() != nil) {
+		if r == nil { // its interface has not been looked at yet
+			continue
+		}
+		if r.gateway.Priority == 0 || r.fault() != nil {
 			if was := unfit[g.Sync]; was == "" || g.Name < was {
 				unfit[g.Sync] = g.Name
 			}
