@@ -50,6 +50,21 @@ func (r GatewayRA) Full() GatewayRA {
 	return r
 }
 
+// Own is r without what would be so by default: only that is kept, so that a gateway which loses its IPv6 addresses has no settings left for them.
+func (r GatewayRA) Own() GatewayRA {
+	own := r
+	if r.Preference == RAMedium {
+		own.Preference = ""
+	}
+	if own.Interval = 0; own.Full().Interval != r.Interval {
+		own.Interval = r.Interval
+	}
+	if r.Lifetime == DefaultRALifetime {
+		own.Lifetime = 0
+	}
+	return own
+}
+
 // isZero tells whether nothing is set.
 func (r GatewayRA) isZero() bool {
 	return !r.Off && !r.NoDefault && !r.Managed && !r.Other && !r.NoSLAAC && r.Lifetime == 0 && r.Interval == 0 && r.Preference == "" && r.MTU == 0 &&

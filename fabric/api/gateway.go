@@ -186,7 +186,7 @@ func (put GatewayPut) apply(r *request, tx *fabric.Tx, g *fabric.Gateway) error 
 	g.Description, g.Interface, g.Addresses = put.Description, put.Interface, put.Addresses
 	g.Interval, g.Members, g.Priorities, g.Preferred = put.Interval, put.Members, put.Priorities, put.Preferred
 	g.NoPreempt, g.PreemptDelay, g.Tracks = put.NoPreempt, put.PreemptDelay, nil
-	g.Checksum, g.Unicast, g.Peers, g.NoAccept, g.RA = put.Checksum, put.Unicast, put.Peers, put.NoAccept, put.RA
+	g.Checksum, g.Unicast, g.Peers, g.NoAccept, g.RA = put.Checksum, put.Unicast, put.Peers, put.NoAccept, put.RA.Own()
 	g.Sync, g.Spread = put.Sync, put.Spread
 	if g.Interval == 0 {
 		g.Interval = fabric.DefaultGatewayInterval
@@ -248,6 +248,7 @@ func (s *Server) putGateway(r *request) (reply, error) {
 	}
 	_, err = edit(s, r, gatewayKey(r), func(tx *fabric.Tx, g *fabric.Gateway) error {
 		put := gatewayPut(g)
+		put.RA = g.RA // without defaults: what is not said stays unsaid
 		if err := c.onto(&put); err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"net/netip"
 	"slices"
 	"testing"
@@ -48,5 +49,14 @@ func TestGatewayRouterAdvertisements(t *testing.T) {
 			t.Errorf("%s has the lifetime %d, want %d", name, g.RA.Lifetime, want)
 		}
 		must(t, m.unix.UpdateGateway(t.Context(), name, g.GatewayPut, etag))
+	}
+	// What was only shown is no setting: without IPv6 there is none left over.
+	for what, body := range map[string]string{
+		"PATCH": `{"description":"for hosts","addresses":["192.0.2.9/24"]}`,
+		"PUT":   `{"interface":"eth1","vrid":9,"addresses":["192.0.2.9/24"],"ra":{"lifetime":1800,"interval":600,"preference":"medium"}}`,
+	} {
+		if resp, e := m.raw(t, what, "/1.0/gateways/v6", body); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s: %s", what, resp.Status, e.Error)
+		}
 	}
 }
