@@ -9,6 +9,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -39,7 +40,27 @@ func (f *filter) put(g guard) error {
 		return fmt.Errorf("keep packets from the addresses of gateways with nftables table %s: %w", filterTable, err)
 	}
 	f.now, f.known = g, true
-	return nil
+	return unfollow(g.deafTo)
+}
+
+// unfollow removes what the host took of the advertisements of routers that it is deaf to now: what it followed as a host, it is itself as a member.
+func unfollow(routers []netip.Addr) error {
+	if len(routers) == 0 {
+		return nil
+	}
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, &netlink.Route{Protocol: unix.RTPROT_RA}, netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		return fmt.Errorf("look for routes by way of its own gateways: %w", err)
+	}
+	for _, r := range routes {
+		if via, ok := netip.AddrFromSlice(r.Gw); !ok || !slices.Contains(routers, via) {
+			continue
+		}
+		if e := netlink.RouteDel(&r); e != nil && !errors.Is(e, unix.ESRCH) {
+			err = errors.Join(err, fmt.Errorf("remove the route by way of its own gateway %v: %w", r.Gw, e))
+		}
+	}
+	return err
 }
 
 func (f *filter) lost() bool {
