@@ -191,12 +191,12 @@ func exportActions(set fabric.PolicySet, asn uint32) *api.Actions {
 }
 
 // linkBandwidth is the extended community of draft-ietf-idr-link-bandwidth, which has the bandwidth in bytes per second and room for an AS
-// number of two bytes.
+// number of two bytes. mbit is at most 34359: more does not fit in 32 bits of bytes.
 func linkBandwidth(asn, mbit uint32) string {
 	if asn > math.MaxUint16 {
 		asn = bgp.AS_TRANS
 	}
-	return fmt.Sprintf("lb:%d:%d", asn, mbit*1_000_000/8)
+	return fmt.Sprintf("lb:%d:%d", asn, mbit*125_000)
 }
 
 // attributeActions are those that are the same in both directions.
