@@ -111,20 +111,21 @@ func (f *fib) route(key fibKey) *netlink.Route {
 
 // way finds how the kernel reaches a next hop. A link-local one is on the link of the session with the peer at via.
 func (f *fib) way(nextHop, via netip.Addr) way {
-	if nextHop.IsLinkLocalUnicast() {
-		dev := via.Zone()
-		if dev == "" {
-			w := f.way(via, netip.Addr{})
-			if !w.direct {
-				return way{why: fmt.Sprintf("it is link-local, and the session with %s is over no link that both are on", via)}
-			}
-			dev = w.hops[0].Dev
-		}
-		if l, ok := f.links.get(dev); !ok || !l.up {
-			return way{why: fmt.Sprintf("interface %s is down or has no carrier", dev)}
-		}
-		return way{hops: []hop{{nextHop, dev, 1}}, direct: true}
+	if !needsLink(nextHop) {
+		return f.routed(nextHop)
 	}
+	dev, why := sessionLink(via, f.routed)
+	switch l, ok := f.links.get(dev); {
+	case dev == "":
+		return way{why: why}
+	case !ok || !l.up:
+		return way{why: fmt.Sprintf("interface %s is down or has no carrier", dev)}
+	}
+	return way{hops: []hop{{nextHop, dev, 1}}, direct: true}
+}
+
+// routed is what the kernel's routes say of a next hop.
+func (f *fib) routed(nextHop netip.Addr) way {
 	routes, err := f.handle.RouteGetWithOptions(nextHop.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
 	switch {
 	case errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || err == nil && len(routes) == 0:

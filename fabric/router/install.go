@@ -46,6 +46,28 @@ type way struct {
 	why     string       // there are no hops
 }
 
+// needsLink tells whether a next hop says nothing without a link. Link-local addresses of IPv4 don't: the kernel has a route to them.
+func needsLink(nextHop netip.Addr) bool {
+	return nextHop.Is6() && !nextHop.Is4In6() && nextHop.IsLinkLocalUnicast()
+}
+
+// sessionLink is the interface that the session with the peer at via runs over, or why there is none that both are on. routed tells how the kernel
+// reaches an address.
+func sessionLink(via netip.Addr, routed func(netip.Addr) way) (dev, why string) {
+	if via.Zone() != "" {
+		return via.Zone(), ""
+	}
+	if via.IsValid() && !needsLink(via) {
+		switch w := routed(via); {
+		case w.direct && len(w.hops) > 0:
+			return w.hops[0].Dev, ""
+		case len(w.hops) == 0:
+			return "", fmt.Sprintf("it is link-local, and there is no way to the peer at %s: %s", via, w.why)
+		}
+	}
+	return "", fmt.Sprintf("it is link-local, and the session with %s is over no link that both are on", via)
+}
+
 // placed is what becomes of one path: the kernel route that it is in, or why it is in none.
 type placed struct {
 	peer    installPeer

@@ -60,7 +60,7 @@ func (k *fakeKernel) way(nextHop, via netip.Addr) way {
 	switch {
 	case k.down:
 		return way{why: "interface eth0 is down or has no carrier"}
-	case nextHop.IsLinkLocalUnicast():
+	case needsLink(nextHop):
 		return way{hops: []hop{{nextHop, via.Zone(), 1}}, direct: true}
 	case net.Contains(nextHop):
 		return way{hops: []hop{{nextHop, "eth0", 1}}, through: net, direct: true}
@@ -286,6 +286,29 @@ func TestRoutesOfAnEarlierRun(t *testing.T) {
 				t.Errorf("the kernel has %s\nwant %s", b.kernel.has(), c.want)
 			}
 		})
+	}
+}
+
+func TestLinkOfALinkLocalNextHop(t *testing.T) {
+	if needsLink(addr("169.254.1.2")) || needsLink(addr("fd00::1")) || !needsLink(addr("fe80::1")) {
+		t.Error("only link-local addresses of IPv6 need a link")
+	}
+	for _, c := range []struct {
+		name, via string
+		way       way
+		dev, why  string
+	}{
+		{"the zone of the session", "fe80::c%eth1", way{}, "eth1", ""},
+		{"the link that the peer is on", "10.0.0.1", way{hops: []hop{{addr("10.0.0.1"), "eth0", 1}}, direct: true}, "eth0", ""},
+		{"a peer at a link-local address of IPv4", "169.254.0.1", way{hops: []hop{{addr("169.254.0.1"), "eth0", 1}}, direct: true}, "eth0", ""},
+		{"the peer is behind a router", "10.9.0.1", way{hops: []hop{{addr("10.0.0.254"), "eth0", 1}}}, "", "over no link"},
+		{"the link of the peer has no carrier", "10.0.0.1", way{direct: true, why: "interface eth0 is down or has no carrier"}, "", "eth0 is down"},
+		{"no zone is known", "fe80::c", way{hops: []hop{{addr("fe80::c"), "eth0", 1}}, direct: true}, "", "over no link"},
+	} {
+		dev, why := sessionLink(addr(c.via), func(netip.Addr) way { return c.way })
+		if dev != c.dev || !strings.Contains(why, c.why) || (why == "") != (dev != "") {
+			t.Errorf("%s: got %q, because %q", c.name, dev, why)
+		}
 	}
 }
 

@@ -303,7 +303,7 @@ func (i *installer) lookAgain() (changed bool) {
 
 func (i *installer) wayTo(x gobgp.Learned, p installPeer) way {
 	key := wayKey{nextHop: x.NextHop}
-	if x.NextHop.IsLinkLocalUnicast() {
+	if needsLink(x.NextHop) {
 		key.via = p.via
 	}
 	w, ok := i.ways[key]
