@@ -39,7 +39,7 @@ const (
 	MaxRAInterval     = 1800
 	defaultRAInterval = 600
 	minMTU6           = 1280 // RFC 8200, 5
-	maxRADNS          = 16
+	maxRADNS          = 15   // the encoder counts the octets of an option in eight bits, and 16 resolvers have 264
 )
 
 // Full is r with its defaults filled in.
@@ -76,6 +76,25 @@ func (g *Gateway) Advertises() bool {
 	return !g.RA.Off && slices.ContainsFunc(g.Addresses, func(p netip.Prefix) bool { return p.Addr().Is6() && !p.Addr().IsLinkLocalUnicast() })
 }
 
+// sizeRA is the size in octets of the IPv6 packet of a router advertisement (RFC 8200, 3; RFC 4861, 4.2 and 4.6; RFC 8106, 5.1).
+func (g *Gateway) sizeRA() int {
+	const header, message, source, mtu, prefix, resolvers, resolver = 40, 16, 8, 8, 32, 8, 16
+	subnets := map[netip.Prefix]bool{}
+	for _, p := range g.Addresses {
+		if p.Addr().Is6() && !p.Addr().IsLinkLocalUnicast() {
+			subnets[p.Masked()] = true
+		}
+	}
+	size := header + message + source + prefix*len(subnets)
+	if g.RA.MTU > 0 {
+		size += mtu
+	}
+	if n := len(g.RA.DNS); n > 0 {
+		size += resolvers + resolver*n
+	}
+	return size
+}
+
 func (g *Gateway) checkRA(fail func(reason, format string, args ...any) *Error) error {
 	r := g.RA
 	if !g.Advertises() && !r.Off && !r.isZero() { // what is off may keep its settings
@@ -94,6 +113,10 @@ func (g *Gateway) checkRA(fail func(reason, format string, args ...any) *Error) 
 		return fail("bad-ra", "router preference %q must be low, medium or high", r.Preference)
 	case len(r.DNS) > maxRADNS:
 		return fail("bad-ra", "%d resolvers are more than %d", len(r.DNS), maxRADNS)
+	}
+	if size, fits := g.sizeRA(), cmp.Or(r.MTU, minMTU6); g.Advertises() && size > fits {
+		return fail("bad-ra", "a router advertisement of its subnets and resolvers has %d octets, and the MTU of the link may be %d", size, fits).
+			WithFix("tell the MTU with ra.mtu where it is higher, or have fewer subnets or resolvers")
 	}
 	for _, a := range r.DNS {
 		if !a.Is6() || a.Is4In6() || a.Zone() != "" || a.IsMulticast() || a.IsUnspecified() {

@@ -22,9 +22,28 @@ func snapshotWith(t *testing.T, objects ...Object) *Snapshot {
 	return tx.Snapshot()
 }
 
+// subnets6 are addresses in n subnets.
+func subnets6(n int) []netip.Prefix {
+	var all []netip.Prefix
+	for i := range n {
+		all = append(all, netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 6: 1, 7: byte(i), 15: 1}), 64))
+	}
+	return all
+}
+
 func TestGatewayValidate(t *testing.T) {
-	if err := testGateway("gw", 1).Validate(); err != nil {
-		t.Fatal(err)
+	for name, change := range map[string]func(*Gateway){
+		"plain":                     func(*Gateway) {},
+		"RA with 15 resolvers":      func(g *Gateway) { g.RA.DNS = slices.Repeat([]netip.Addr{netip.MustParseAddr("2001:db8::53")}, 15) },
+		"RA that just fits":         func(g *Gateway) { g.Addresses = subnets6(38) },
+		"RA that fits what is told": func(g *Gateway) { g.Addresses, g.RA.MTU = subnets6(44), 1500 },
+		"RA that is off":            func(g *Gateway) { g.Addresses, g.RA.Off = subnets6(60), true },
+	} {
+		g := testGateway("gw", 1)
+		change(g)
+		if err := g.Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	for name, c := range map[string]struct {
 		change func(*Gateway)
@@ -55,6 +74,9 @@ func TestGatewayValidate(t *testing.T) {
 		"RA MTU":                {func(g *Gateway) { g.RA.MTU = 1279 }, "bad-ra"},
 		"RA preference":         {func(g *Gateway) { g.RA.Preference = "best" }, "bad-ra"},
 		"RA DNS":                {func(g *Gateway) { g.RA.DNS = []netip.Addr{netip.MustParseAddr("192.0.2.53")} }, "bad-ra"},
+		"RA too many resolvers": {func(g *Gateway) { g.RA.DNS = slices.Repeat([]netip.Addr{netip.MustParseAddr("2001:db8::53")}, 16) }, "bad-ra"},
+		"RA too long":           {func(g *Gateway) { g.Addresses = subnets6(39) }, "bad-ra"},
+		"RA longer than told":   {func(g *Gateway) { g.Addresses, g.RA.MTU = subnets6(45), 1500 }, "bad-ra"},
 		"RA trusted":            {func(g *Gateway) { g.RA.Trusted = []netip.Addr{netip.MustParseAddr("2001:db8::53")} }, "bad-ra"},
 		"unknown track":         {func(g *Gateway) { g.Tracks = []Track{{Type: "moon"}} }, "bad-track"},
 	} {

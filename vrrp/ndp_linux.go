@@ -138,9 +138,9 @@ func (r *router) advertiseRouter(told *RouterAdvertising, last bool) {
 	if err == nil {
 		err = r.m.frames.send(r.parent.Index, frame)
 	}
-	if err != nil {
-		r.m.changed = r.m.changed || r.sendErr == nil
-		r.sendErr, r.sendErrors = err, r.sendErrors+1
+	r.m.changed = r.m.changed || (err == nil) != (r.raErr == nil)
+	if r.raErr = err; err != nil {
+		r.sendErrors++
 		return
 	}
 	r.advertised++
@@ -156,6 +156,7 @@ func (r *router) configureRouter(old *RouterAdvertising, was []netip.Prefix, now
 	if is == nil {
 		r.ra.stop()
 		r.advertiseRouter(old, true)
+		r.raErr = nil
 		return
 	}
 	r.ra.start(now, is.Interval)
@@ -205,6 +206,7 @@ func (r *router) turnRouter(t Transition, now time.Time) {
 		r.ra.start(now, r.gateway.RA.Interval)
 	} else {
 		r.ra.stop()
+		r.raErr = nil
 	}
 	if t.From == Active && t.To == Initialize && r.retiring && !succeeded && !r.m.abrupt {
 		r.advertiseRouter(r.gateway.RA, true)

@@ -3,6 +3,7 @@ package vrrp
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,28 @@ func TestRouterAdvertisements(t *testing.T) {
 
 	r1.set() // nobody is left to take over
 	wait(t, 5*time.Second, "the default route gone", func() bool { return route() == "" })
+}
+
+// TestRouterAdvertisementFails: an advertisement to hosts that can't be sent stays known while those to other routers are sent.
+func TestRouterAdvertisementFails(t *testing.T) {
+	l := newLink(t, 1)
+	g := advertisingGateway(255, 50*time.Millisecond)
+	g.RA.DNS = slices.Repeat(g.RA.DNS, 16)
+	r1 := l.driver("r1")
+	r1.set(g)
+	r1.waitFor(IPv6, Active)
+	var s RouterState
+	wait(t, 5*time.Second, "the error", func() bool { s = r1.router(IPv6); return s.ErrorReason == "send" })
+	out := s.Out
+	wait(t, 5*time.Second, "more advertisements", func() bool { s = r1.router(IPv6); return s.Out > out+3 })
+	if s.ErrorReason != "send" || !strings.Contains(s.Error, "to hosts") || s.RAOut != 0 {
+		t.Errorf("the error is forgotten: %+v", s)
+	}
+	fits := *g.RA
+	fits.DNS = fits.DNS[:15]
+	g.RA = &fits
+	r1.set(g)
+	wait(t, 5*time.Second, "the error over", func() bool { s = r1.router(IPv6); return s.RAOut > 0 && s.Error == "" })
 }
 
 // TestRogueRouter: another router that hosts may use is told of, unless it is trusted.

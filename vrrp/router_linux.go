@@ -59,7 +59,8 @@ type router struct {
 	old                   netip.Addr // router that speaks version 2 with our VRID
 	oldAt                 time.Time
 	hostErr, sendErr      error
-	retrying              bool // hostErr may be over: the wish under way will tell
+	raErr                 error // why hosts are not told of the router
+	retrying              bool  // hostErr may be over: the wish under way will tell
 }
 
 func newRouter(m *Manager, k routerKey, g Gateway, now time.Time) *router {
@@ -484,6 +485,8 @@ func (r *router) problem(c Config) (message, reason string) {
 	case err != nil:
 	case r.sendErr != nil:
 		err = wrapf("send", r.sendErr, "advertise %s", r.key)
+	case r.raErr != nil:
+		err = wrapf("send", r.raErr, "advertise %s to hosts", r.key)
 	case r.unfit != "" && r.gateway.Priority > 0 && r.unfit != r.gateway.Name:
 		err = fabric.Errorf(fabric.CodeUnavailable, "sync-fault", "gateway %q of sync set %q can't be Active on this member", r.unfit, r.gateway.Sync)
 	case c.Priority == 0:
