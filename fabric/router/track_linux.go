@@ -94,8 +94,9 @@ func established(sessions []fabric.PeerState, peer string) (bool, string) {
 	return false, fmt.Sprintf("the BGP session with %s is not established", peer)
 }
 
-// trackedPriority is the priority that tracks leave: a fault leaves 0, weights no less than 1.
+// trackedPriority is the priority that tracks leave: a fault leaves 0, weights no less than 2, as 1 is what drained members have.
 func trackedPriority(priority int, tracks []fabric.TrackState) int {
+	least := min(2, priority)
 	for _, t := range tracks {
 		if !t.Up && t.Weight == 0 {
 			return 0
@@ -104,5 +105,5 @@ func trackedPriority(priority int, tracks []fabric.TrackState) int {
 			priority -= t.Weight
 		}
 	}
-	return max(1, priority)
+	return max(least, priority)
 }

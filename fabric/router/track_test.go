@@ -18,13 +18,16 @@ func TestTrackedPriority(t *testing.T) {
 		"none":             {nil, 100},
 		"all up":           {[]fabric.TrackState{{Track: fault, Up: true}, {Track: weight, Up: true}}, 100},
 		"a weight":         {[]fabric.TrackState{{Track: fault, Up: true}, {Track: weight}}, 40},
-		"weights add up":   {[]fabric.TrackState{{Track: weight}, {Track: weight}}, 1},
+		"weights add up":   {[]fabric.TrackState{{Track: weight}, {Track: weight}}, 2},
 		"a fault":          {[]fabric.TrackState{{Track: fault}, {Track: weight, Up: true}}, 0},
 		"fault and weight": {[]fabric.TrackState{{Track: weight}, {Track: fault}}, 0},
 	} {
 		if got := trackedPriority(100, c.tracks); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
+	}
+	if got := trackedPriority(1, []fabric.TrackState{{Track: weight}}); got != 1 {
+		t.Errorf("a weight leaves a drained member %d", got)
 	}
 }
 
