@@ -26,6 +26,7 @@ type fakeKernel struct {
 	foreign  map[fibKey]bool
 	down     bool
 	writes   int
+	attempts int // to write, also in vain
 	removals []fibKey
 }
 
@@ -35,7 +36,7 @@ func (k *fakeKernel) put(key fibKey, hops []hop, ours bool) error {
 	if _, there := k.routes[key]; there != ours {
 		panic("what is there is not what is believed")
 	}
-	if k.foreign[key] {
+	if k.attempts++; k.foreign[key] {
 		return fabric.Errorf(fabric.CodeConflict, fabric.ReasonForeignRoute, "somebody else's")
 	}
 	k.writes++
@@ -83,6 +84,7 @@ func (k *fakeKernel) has() string {
 // bench is an installer with a fake kernel, a clock, and peers a (10.0.0.1), b (10.0.0.2) and c (fe80::c on eth0).
 type bench struct {
 	*installer
+	told    int // times that the state changed
 	kernel  *fakeKernel
 	changes gobgp.Changes
 	now     time.Time
@@ -95,7 +97,7 @@ func newBench() *bench {
 		c := b.changes
 		b.changes.Paths = nil
 		return c
-	}, func() {})
+	}, func() { b.told++ })
 	b.fib = b.kernel
 	b.changes.Ended = map[gobgp.PeerFamily]bool{}
 	all := fabric.PeerInstall{Install: fabric.InstallAll}.Full()
@@ -249,6 +251,48 @@ func TestForeignRouteIsInTheWayUntilItGoes(t *testing.T) {
 	b.pass(time.Millisecond)
 	if got := b.kernel.has(); got != "254 198.51.100.0/24 [{10.0.0.1 eth0 1}], 254 203.0.113.0/24 [{10.0.0.1 eth0 1}]" {
 		t.Error(got)
+	}
+}
+
+func TestWhatFailsForGoodIsToldOnceAndTriedLessOften(t *testing.T) {
+	b := newBench()
+	for n := range 20 {
+		p := fmt.Sprintf("203.0.%d.0/24", 100+n)
+		b.kernel.foreign[fibKey{prefix(p), 254, fabric.DefaultInstallMetric}] = true
+		b.hear(p, "10.0.0.1")
+	}
+	b.end("10.0.0.1", "10.0.0.2", "fe80::c")
+	b.Apply(b.peers)
+	b.pass(0)
+	b.pass(installCounts)
+	if s := b.State(); s.peers["a"] != (installCount{failed: 20, why: "203.0.100.0/24: somebody else's"}) {
+		t.Errorf("%+v", s)
+	}
+	told, attempts := b.told, b.kernel.attempts
+	for range 600 {
+		b.pass(100 * time.Millisecond)
+		if !b.count.IsZero() {
+			t.Fatal("it counts though nothing changed")
+		}
+	}
+	// After 1, 3, 7, 15 and 31 seconds.
+	if got := (b.kernel.attempts - attempts) / 20; b.told != told || got != 5 {
+		t.Errorf("within a minute each was tried %d times, and %d changes were told", got, b.told-told)
+	}
+	// What fails newly is tried again soon.
+	b.kernel.foreign[fibKey{prefix("198.51.100.0/24"), 254, fabric.DefaultInstallMetric}] = true
+	b.hear("198.51.100.0/24", "10.0.0.1")
+	b.pass(0)
+	attempts = b.kernel.attempts
+	b.pass(installRetry)
+	if b.kernel.attempts != attempts+21 || b.State().peers["a"].why != "198.51.100.0/24: somebody else's" {
+		t.Errorf("%d attempts; %+v", b.kernel.attempts-attempts, b.State())
+	}
+	b.kernel.foreign = nil
+	b.pass(2 * installRetry)
+	b.pass(installCounts)
+	if s := b.State(); s.peers["a"] != (installCount{routes: 21}) || !b.retry.IsZero() {
+		t.Errorf("%+v, retry at %s", s, b.retry)
 	}
 }
 

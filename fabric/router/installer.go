@@ -50,6 +50,7 @@ type installer struct {
 	grace   time.Time       // until then what an earlier run installed stays, unless all peers have told everything before; zero: not any more
 	reload  time.Time       // when to look at what the kernel has
 	retry   time.Time       // when to try again what failed; zero: nothing did
+	wait    time.Duration   // until retry: it doubles while nothing new fails
 	look    time.Time       // when to look at ways again; zero: not before something happens
 	learnAt time.Time       // when to ask for what is learned although nothing happens; zero: never
 	count   time.Time       // when to count; zero: nothing changed
@@ -84,14 +85,15 @@ type installState struct {
 
 type installCount struct {
 	routes, failed int
-	why            string // the first failure
+	why            string // of the lowest prefix that failed
 }
 
 // Times of the installer.
 const (
 	installSettle = 20 * time.Millisecond // events of the kernel come in bursts
-	installRetry  = time.Second
-	installReload = 30 * time.Second // without a sign: see reloadEvery
+	installRetry  = time.Second           // at first
+	installPause  = 30 * time.Second      // at last
+	installReload = 30 * time.Second      // without a sign: see reloadEvery
 	installCounts = 100 * time.Millisecond
 	countShare    = 20   // at most this part of the time goes into counting
 	installQueue  = 1024 // routes that went; with more everything is looked at
@@ -218,8 +220,11 @@ func (i *installer) step(now time.Time) time.Time {
 	if seen.missed || slices.ContainsFunc(seen.gone, func(k fibKey) bool { return i.have[k] != nil }) {
 		i.reload = now
 	}
-	if seen.freed && len(i.failed) > 0 || !i.retry.IsZero() && !now.Before(i.retry) {
+	again := !i.retry.IsZero() && !now.Before(i.retry)
+	if again {
 		i.retry = time.Time{}
+	}
+	if again || seen.freed || seen.missed {
 		for key := range i.failed {
 			dirty[key.prefix] = true
 		}
@@ -341,15 +346,21 @@ func (i *installer) settle(now time.Time, all bool, dirty map[netip.Prefix]bool)
 	} else {
 		keys = i.planSome(dirty)
 	}
-	covered := false // whether ways may have changed by what is done here
-	touch := func(key fibKey) {
-		if i.count.IsZero() {
+	changed := map[netip.Prefix]bool{}
+	news := false // whether something failed that did not before
+	became := func(key fibKey, err error) {
+		before, failed := i.failed[key]
+		if err == nil {
+			delete(i.failed, key)
+			changed[key.prefix] = true
+		} else {
+			i.failed[key], news = err, news || !failed
+		}
+		if i.count.IsZero() && (err == nil || !failed || err.Error() != before.Error()) {
 			i.count = now.Add(max(installCounts, countShare*i.counted))
 		}
-		for k := range i.ways {
-			covered = covered || k.nextHop.IsValid() && key.prefix.Contains(k.nextHop)
-		}
 	}
+	stale := func(key fibKey) bool { return i.want[key] == nil && i.have[key] != nil && !i.earlier[key] }
 	for key := range keys {
 		hops, wanted := i.want[key]
 		have, ours := i.have[key]
@@ -357,40 +368,77 @@ func (i *installer) settle(now time.Time, all bool, dirty map[netip.Prefix]bool)
 			delete(i.earlier, key)
 		}
 		if !wanted || ours && slices.Equal(have, hops) {
-			if _, failed := i.failed[key]; failed {
-				delete(i.failed, key)
-				touch(key)
+			if i.failed[key] != nil && !stale(key) {
+				became(key, nil)
 			}
 			continue
 		}
-		touch(key)
-		if err := i.fib.put(key, hops, ours); err != nil {
-			i.failed[key] = err
-			continue
+		err := i.fib.put(key, hops, ours)
+		if err == nil {
+			i.have[key] = hops
 		}
-		delete(i.failed, key)
-		i.have[key] = hops
+		became(key, err)
 	}
-	var failures []error
 	for key := range keys {
-		if _, wanted := i.want[key]; wanted || i.have[key] == nil || i.earlier[key] {
+		if !stale(key) {
 			continue
 		}
-		touch(key)
-		if err := i.fib.remove(key); err != nil {
-			failures = append(failures, err)
-			i.failed[key] = err
-			continue
+		err := i.fib.remove(key)
+		if err == nil {
+			delete(i.have, key)
 		}
-		delete(i.have, key)
+		became(key, err)
 	}
-	i.fail(errors.Join(failures...))
-	if len(i.failed) > 0 {
-		i.retry = now.Add(installRetry)
-	}
-	if covered && i.look.IsZero() {
+	i.fail(i.stuck())
+	i.tryAgain(now, news)
+	if i.look.IsZero() && i.covers(changed) {
 		i.look = now.Add(installSettle)
 	}
+}
+
+// tryAgain sets when to try again what failed: soon, and less and less often while nothing new fails.
+func (i *installer) tryAgain(now time.Time, news bool) {
+	switch {
+	case len(i.failed) == 0:
+		i.retry, i.wait = time.Time{}, 0
+	case news:
+		i.wait = installRetry
+		i.retry = now.Add(i.wait)
+	case i.retry.IsZero():
+		i.wait = min(2*i.wait, installPause)
+		i.retry = now.Add(i.wait)
+	}
+}
+
+// stuck is why the lowest of the routes that have to go did not.
+func (i *installer) stuck() (why error) {
+	var first fibKey
+	for key, err := range i.failed {
+		if i.want[key] == nil && (why == nil || compareKeys(key, first) < 0) {
+			first, why = key, err
+		}
+	}
+	return why
+}
+
+func compareKeys(a, b fibKey) int {
+	return cmp.Or(comparePrefix(a.prefix, b.prefix), cmp.Compare(a.table, b.table), cmp.Compare(a.metric, b.metric))
+}
+
+// covers tells whether a next hop is inside of one of the prefixes: how the kernel reaches it may have changed with their routes.
+func (i *installer) covers(prefixes map[netip.Prefix]bool) bool {
+	lengths := map[int]bool{}
+	for p := range prefixes {
+		lengths[p.Bits()] = true
+	}
+	for key := range i.ways {
+		for bits := range lengths {
+			if p, err := key.nextHop.Prefix(bits); err == nil && prefixes[p] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // planAll makes want what is wanted of all prefixes, and returns what may have to change.
@@ -457,6 +505,7 @@ func (i *installer) tell() {
 	began := time.Now()
 	s := installState{peers: map[string]installCount{}}
 	tables := map[string]fabric.TableState{}
+	lowest := map[string]netip.Prefix{} // that failed, by peer
 	for p, paths := range i.paths {
 		counted := map[string]bool{} // tables that have the prefix already
 		for _, x := range place(p, paths, i.peers, i.wayTo) {
@@ -468,7 +517,9 @@ func (i *installer) tell() {
 			t.Table = x.peer.Table
 			if x.reason != "" {
 				n.failed++
-				n.why = cmp.Or(n.why, p.String()+": "+x.message)
+				if first, ok := lowest[x.peer.name]; !ok || comparePrefix(p, first) < 0 {
+					lowest[x.peer.name], n.why = p, p.String()+": "+x.message
+				}
 			} else {
 				n.routes++
 			}
