@@ -123,6 +123,19 @@ func (l *learned) drop(peer netip.Addr) {
 	l.wake()
 }
 
+// dropInside keeps nothing of a peer any more that leads into a range of own.
+func (l *learned) dropInside(peer netip.Addr, own []netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p := range l.kept[peer].paths {
+		if slices.ContainsFunc(own, func(o netip.Prefix) bool { return o.Bits() <= p.Bits() && o.Contains(p.Addr()) }) {
+			l.moved[p] = true
+			delete(l.kept[peer].paths, p)
+		}
+	}
+	l.wake()
+}
+
 func (l *learned) release(peer netip.Addr) {
 	for p := range l.kept[peer].paths {
 		l.moved[p] = true

@@ -45,11 +45,48 @@ func (s *Speaker) setPolicies(ctx context.Context, c *Config, todo additions) er
 		s.tellAll(ctx)
 	}
 	s.book.speak(s.classes)
-	if imports == s.imports {
-		return nil
+	var err error
+	if imports != s.imports {
+		// Until all is judged anew, this is to be tried again.
+		if err = s.reimport(ctx); err == nil {
+			s.imports = imports
+		}
 	}
-	s.imports = imports
-	return s.reimport(ctx)
+	s.judgeKept(c)
+	return err
+}
+
+// judgeKept drops what is kept of peers that may be restarting where c may not take it: GoBGP has none of it any more that it could judge.
+func (s *Speaker) judgeKept(c *Config) {
+	rules := importRules(c)
+	for _, p := range c.Peers {
+		a := p.Address.WithZone("")
+		if rules[a] != s.judged[a] {
+			s.learned.drop(a)
+		} else if !p.Mesh {
+			s.learned.dropInside(a, c.Own)
+		}
+	}
+	s.judged = rules
+}
+
+// importRules tell apart what configs take of one peer, by address without zone.
+func importRules(c *Config) map[netip.Addr]string {
+	all := map[netip.Addr]string{}
+	for _, p := range c.Peers {
+		var rules [][]fabric.PolicyRule
+		for _, i := range c.Imports {
+			if i.Peer == p.Name {
+				rules = append(rules, i.Rules)
+			}
+		}
+		text, err := json.Marshal([]any{p.Mesh, p.LocalASN, rules})
+		if err != nil {
+			panic(err) // it consists of numbers, addresses and texts
+		}
+		all[p.Address.WithZone("")] = string(text)
+	}
+	return all
 }
 
 // tellAll has every peer told of everything. GoBGP knows better which sessions are established: it may not have told yet.
@@ -75,12 +112,10 @@ func importKey(c *Config) string {
 	return string(text)
 }
 
-// reimport has what peers told so far judged anew.
+// reimport has what peers told so far judged anew. GoBGP knows better which sessions are established, and has nothing to judge of others.
 func (s *Speaker) reimport(ctx context.Context) (err error) {
 	for _, x := range s.sessions {
-		if x.state == established {
-			err = errors.Join(err, s.reimportFrom(ctx, x))
-		}
+		err = errors.Join(err, s.reimportFrom(ctx, x))
 	}
 	return err
 }

@@ -141,7 +141,7 @@ func (s *Speaker) revalidate(ctx context.Context) {
 		if !slices.ContainsFunc(i.Rules, func(r fabric.PolicyRule) bool { return len(r.Match.Validation) > 0 }) {
 			continue
 		}
-		if x := s.sessions[i.Peer]; x != nil && x.state == established {
+		if x := s.sessions[i.Peer]; x != nil {
 			if err := s.reimportFrom(ctx, x); err != nil {
 				s.log.Warn("cannot apply origin validation", "error", err)
 			}

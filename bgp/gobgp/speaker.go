@@ -85,6 +85,7 @@ type Speaker struct {
 	round     uint64                  // of classify
 	keys      map[netip.Prefix]string // that listening sockets have
 	imports   string                  // that are in force, see importKey
+	judged    map[netip.Addr]string   // what the paths that are kept were judged by, see importRules
 	mesh      string                  // that is in force, see meshKey
 	version   uint64                  // of the config in force
 	stale     bool                    // the state does not show all that happened
