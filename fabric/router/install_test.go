@@ -25,12 +25,18 @@ type fakeKernel struct {
 	routes   map[fibKey][]hop
 	foreign  map[fibKey]bool
 	down     bool
+	blind    bool // load fails
 	writes   int
 	attempts int // to write, also in vain
 	removals []fibKey
 }
 
-func (k *fakeKernel) load() (map[fibKey][]hop, error) { return maps.Clone(k.routes), nil }
+func (k *fakeKernel) load() (map[fibKey][]hop, error) {
+	if k.blind {
+		return nil, errors.New("no buffer space")
+	}
+	return maps.Clone(k.routes), nil
+}
 
 func (k *fakeKernel) put(key fibKey, hops []hop, ours bool) error {
 	if _, there := k.routes[key]; there != ours {
@@ -353,6 +359,37 @@ func TestLinkOfALinkLocalNextHop(t *testing.T) {
 		if dev != c.dev || !strings.Contains(why, c.why) || (why == "") != (dev != "") {
 			t.Errorf("%s: got %q, because %q", c.name, dev, why)
 		}
+	}
+}
+
+func TestNothingIsDoneBeforeTheKernelWasRead(t *testing.T) {
+	b := newBench()
+	key := fibKey{prefix("203.0.113.0/24"), 254, fabric.DefaultInstallMetric}
+	b.kernel.routes[key] = []hop{{addr("10.0.0.2"), "eth0", 1}}
+	b.kernel.routes[fibKey{prefix("198.51.100.0/24"), 254, fabric.DefaultInstallMetric}] = []hop{{addr("10.0.0.2"), "eth0", 1}}
+	b.kernel.blind = true
+	b.Apply(b.peers)
+	b.hear("203.0.113.0/24", "10.0.0.1")
+	if next := b.step(b.now); !next.Equal(b.now.Add(installRetry)) || b.kernel.attempts != 0 || b.State().err == nil {
+		t.Errorf("next at %s, %d attempts, error %v", next, b.kernel.attempts, b.State().err)
+	}
+	b.pass(time.Minute)
+	if b.told != 1 {
+		t.Errorf("told %d times", b.told)
+	}
+	b.kernel.blind = false
+	b.pass(installRetry)
+	if got := b.kernel.has(); got != "254 198.51.100.0/24 [{10.0.0.2 eth0 1}], 254 203.0.113.0/24 [{10.0.0.1 eth0 1}]" || b.State().err != nil {
+		t.Errorf("the kernel has %s, error %v", got, b.State().err)
+	}
+	// Peers have their time from when the kernel was read.
+	b.pass(29 * time.Second)
+	if len(b.kernel.removals) != 0 {
+		t.Errorf("removed %v", b.kernel.removals)
+	}
+	b.pass(time.Second)
+	if got := b.kernel.has(); got != "254 203.0.113.0/24 [{10.0.0.1 eth0 1}]" {
+		t.Error(got)
 	}
 }
 

@@ -44,6 +44,7 @@ type installer struct {
 	paths   map[netip.Prefix][]gobgp.Learned
 	want    map[fibKey][]hop
 	have    map[fibKey][]hop
+	unread  error // why what the kernel has is not known
 	failed  map[fibKey]error
 	ways    map[wayKey]way
 	earlier map[fibKey]bool // routes of an earlier run that nobody has told of in this one
@@ -205,13 +206,11 @@ func (i *installer) step(now time.Time) time.Time {
 	all := false // whether everything is to be looked at, or only the prefixes in dirty
 	dirty := map[netip.Prefix]bool{}
 	if fresh {
-		if i.list == nil {
-			i.read()
-			i.reload, i.earlier = now.Add(installReload), map[fibKey]bool{}
-			for key := range i.have {
-				i.earlier[key] = true
-			}
-			i.grace = now.Add(longestRestart(desired))
+		if i.list == nil && !i.begin(now, desired) {
+			i.mu.Lock()
+			i.fresh = true
+			i.mu.Unlock()
+			return now.Add(installRetry)
 		}
 		i.list, i.peers = append([]fabric.RoutingPeer{}, desired...), installPeers(desired, i.table)
 		all = true
@@ -251,6 +250,20 @@ func (i *installer) step(now time.Time) time.Time {
 		i.tell()
 	}
 	return i.deadline()
+}
+
+// begin takes over what an earlier run installed, and tells whether it could: without knowing that nothing can be done right.
+func (i *installer) begin(now time.Time, desired []fabric.RoutingPeer) bool {
+	have, err := i.load()
+	if err != nil {
+		return false
+	}
+	i.have, i.earlier = have, map[fibKey]bool{}
+	for key := range have {
+		i.earlier[key] = true
+	}
+	i.reload, i.grace = now.Add(installReload), now.Add(longestRestart(desired))
+	return true
 }
 
 // deadline is the first of what is due later.
@@ -321,10 +334,8 @@ func (i *installer) wayTo(x gobgp.Learned, p installPeer) way {
 
 // read learns what the kernel has, and tells whether that is something else than what was known.
 func (i *installer) read() (changed bool) {
-	have, err := i.fib.load()
-	i.fail(err)
+	have, err := i.load()
 	if err != nil {
-		i.log.Error("cannot see kernel routes of peers", "error", err)
 		return false
 	}
 	changed = !maps.EqualFunc(have, i.have, slices.Equal)
@@ -332,10 +343,26 @@ func (i *installer) read() (changed bool) {
 	return changed
 }
 
-func (i *installer) fail(err error) {
+func (i *installer) load() (map[fibKey][]hop, error) {
+	have, err := i.fib.load()
+	if err != nil {
+		i.log.Error("cannot see kernel routes of peers", "error", err)
+	}
+	i.unread = err
+	i.fail()
+	return have, err
+}
+
+// fail takes note of why the kernel is not as it should be.
+func (i *installer) fail() {
+	err := cmp.Or(i.unread, i.stuck())
 	i.mu.Lock()
-	defer i.mu.Unlock()
+	same := fmt.Sprint(i.state.err) == fmt.Sprint(err)
 	i.state.err = err
+	i.mu.Unlock()
+	if !same {
+		i.changed()
+	}
 }
 
 // settle makes the kernel have what is wanted: for all prefixes, or for those that are dirty. Routes come before others go.
@@ -389,7 +416,7 @@ func (i *installer) settle(now time.Time, all bool, dirty map[netip.Prefix]bool)
 		}
 		became(key, err)
 	}
-	i.fail(i.stuck())
+	i.fail()
 	i.tryAgain(now, news)
 	if i.look.IsZero() && i.covers(changed) {
 		i.look = now.Add(installSettle)
