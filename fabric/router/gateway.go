@@ -31,7 +31,7 @@ type gateways struct {
 	wanted  []fabric.RoutingGateway
 	routes  map[netip.Prefix]bool // that are tracked: whether the kernel has them
 	tracks  map[string][]fabric.TrackState
-	uplinks []string // interfaces of default routes
+	uplinks []string // interfaces of default routes, since there are gateways
 	stale   bool     // default routes have changed since uplinks was found
 	told    vrrp.ManagerState
 	anew    bool // the process has just been reached: what it has is not known
@@ -119,6 +119,7 @@ func (g *gateways) run(ctx context.Context, t tracked) {
 				continue
 			}
 			stop, sent, ended, resumed = nil, nil, true, false
+			g.forgetUplinks()
 			t.checks.set(ctx, nil, false)
 			continue
 		}
@@ -294,19 +295,34 @@ func (g *gateways) lookUp(t tracked) []string {
 	stale := g.stale
 	g.stale = false // before: a change in between is not missed
 	g.mu.Unlock()
-	if !stale {
-		return g.uplinks
+	var found []string
+	var err error
+	if stale {
+		found, err = defaultInterfaces(t.links)
 	}
-	found, err := defaultInterfaces(t.links)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err != nil {
 		g.log.Error("cannot see by which interfaces packets for hosts come in", "error", err)
 		g.stale = true
-		return g.uplinks
 	}
-	g.uplinks = found
-	return found
+	g.uplinks = keptUplinks(g.uplinks, found, func(name string) bool { _, ok := t.links.get(name); return ok })
+	return g.uplinks
+}
+
+// keptUplinks are the interfaces of default routes now, and those that had one before and are still there: what others send for hosts goes on
+// coming in there, as long as they don't know of another way.
+func keptUplinks(before, now []string, there func(name string) bool) []string {
+	all := slices.DeleteFunc(slices.Concat(before, now), func(name string) bool { return !there(name) })
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// forgetUplinks has only those count that have a default route when there are gateways again.
+func (g *gateways) forgetUplinks() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.uplinks, g.stale = nil, true
 }
 
 // tracksOf are the tracks that count for a gateway: its own, and those of the others in its sync set.
