@@ -79,9 +79,9 @@ func (x *session) public(e *peerErrors) fabric.PeerState {
 
 // dropPeers ends the sessions that are not in c, or are there in another way.
 func (s *Speaker) dropPeers(ctx context.Context, c *Config) (err error) {
-	want := map[string]fabric.RoutingPeer{}
+	want, there := map[string]fabric.RoutingPeer{}, map[netip.Addr]bool{}
 	for _, p := range c.Peers {
-		want[p.Name] = p
+		want[p.Name], there[p.Address.WithZone("")] = p, true
 	}
 	for name, x := range s.sessions {
 		if p, ok := want[name]; ok && p == x.peer {
@@ -89,6 +89,9 @@ func (s *Speaker) dropPeers(ctx context.Context, c *Config) (err error) {
 		}
 		if p, ok := want[name]; ok && p.Address == x.peer.Address {
 			s.learned.hold(p.Address.WithZone(""), restartTime(p)) // it is set up again at once
+		}
+		if a := x.peer.Address.WithZone(""); !there[a] {
+			s.learned.drop(a) // nobody waits for it to come back: it may be known to be dead
 		}
 		if e := s.deletePeer(ctx, x.peer); e != nil {
 			err = errors.Join(err, fmt.Errorf("end session with BGP peer %q: %w", name, e))
