@@ -39,7 +39,7 @@ func (s *Speaker) endFailed(ctx context.Context) {
 		}
 		s.errors.set(x.peer.Address, why)
 		// The Cease may have to wait behind updates that nobody acknowledges; GoBGP would wait with it.
-		setUserTimeout(x.peer.Address, failureTimeout, s.log)
+		s.setUserTimeout(x.peer, failureTimeout)
 		err := s.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: keyOf(x.peer), Communication: why})
 		if err != nil {
 			s.log.Warn("cannot end a failed session", "peer", name, "error", err)

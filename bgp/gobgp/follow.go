@@ -144,17 +144,18 @@ func (x *Learned) attribute(a *anypb.Any) {
 
 // know has what comes of peers judged by what c says of them.
 func (s *Speaker) know(c *Config) {
-	internal, restarts := map[netip.Addr]bool{}, map[netip.Addr]time.Duration{}
+	internal, restarts, known := map[netip.Addr]bool{}, map[netip.Addr]time.Duration{}, map[netip.Addr]ports{}
 	for _, p := range c.Peers {
 		a := p.Address.WithZone("")
 		internal[a] = c.Speaker != nil && p.Internal(c.Speaker.ASN)
 		restarts[a] = restartTime(p)
+		known[a] = portsOf(c.Speaker, p)
 		if x := s.sessions[p.Name]; x != nil && x.peer.Address == p.Address && x.restart > 0 {
 			restarts[a] = x.restart
 		}
 	}
 	s.mu.Lock()
-	s.internal, s.restarts = internal, restarts
+	s.internal, s.restarts, s.ports = internal, restarts, known
 	s.mu.Unlock()
 }
 

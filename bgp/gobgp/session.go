@@ -224,7 +224,7 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 		}
 		if state == "opensent" {
 			// Otherwise a connection whose other end is gone, or whose segments are dropped, would keep all others out for four minutes.
-			setUserTimeout(x.peer.Address, time.Duration(x.peer.HoldTime)*time.Second, s.log)
+			s.setUserTimeout(x.peer, time.Duration(x.peer.HoldTime)*time.Second)
 		}
 		if state == "idle" && before != "active" {
 			if x.failures++; x.failures <= quickRetries {
@@ -255,7 +255,7 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	s.book.session(x.carried(), true)
 	x.failures, x.restarting = 0, false
 	s.errors.forget(x.peer.Address)
-	setUserTimeout(x.peer.Address, time.Duration(x.peer.HoldTime)*time.Second, s.log)
+	s.setUserTimeout(x.peer, time.Duration(x.peer.HoldTime)*time.Second)
 }
 
 // keepRestarting gives the restart state bit back to sessions still to come: GoBGP takes it from all as soon as those that are established are

@@ -72,6 +72,7 @@ type Speaker struct {
 
 	internal map[netip.Addr]bool          // peers with our own AS number, by address without zone; under mu
 	restarts map[netip.Addr]time.Duration // for how long routes of peers are kept that may be restarting; under mu
+	ports    map[netip.Addr]ports         // of the sessions with peers, by address without zone; under mu
 
 	// Of the goroutine of Run.
 	server    *server.BgpServer
@@ -249,9 +250,7 @@ func (s *Speaker) newest(c *Config) (*Config, bool) {
 // apply puts the newest config in force.
 func (s *Speaker) apply(ctx context.Context) {
 	for c, more := s.newest(nil); more; c, more = s.newest(c) {
-		if s.err = s.put(ctx, c); s.err == nil {
-			s.version = c.Version
-		}
+		s.err = s.put(ctx, c)
 		s.mu.Lock()
 		s.state.Version, s.state.Err = s.version, s.err
 		close(s.turned)
@@ -261,28 +260,38 @@ func (s *Speaker) apply(ctx context.Context) {
 	s.stale, s.told = true, true
 }
 
+// put puts c in force. Only where all of it is, and was not left for a newer one halfway, its version is: peers may count on it.
 func (s *Speaker) put(ctx context.Context, c *Config) error {
+	done, err := s.carryOut(ctx, c)
+	if done && err == nil {
+		s.version = c.Version
+	}
+	return err
+}
+
+// carryOut does what c says; done is false where it stopped early for a newer config.
+func (s *Speaker) carryOut(ctx context.Context, c *Config) (done bool, err error) {
 	s.know(c)
 	if s.running != nil && (c.Speaker == nil || *c.Speaker != *s.running) {
 		s.holdPaths(c)
 		s.shutdown(ctx)
 	}
 	if c.Speaker == nil {
-		return s.setCaches(ctx, &Config{})
+		return true, s.setCaches(ctx, &Config{})
 	}
 	if s.running == nil {
 		if err := s.start(ctx, *c.Speaker); err != nil {
-			return err
+			return false, err
 		}
 	}
 	// Sessions that go, go first: their addresses may be another's now. Sessions that come, come last: their first words are complete then.
-	err := errors.Join(s.dropPeers(ctx, c), s.setCaches(ctx, c))
+	err = errors.Join(s.dropPeers(ctx, c), s.setCaches(ctx, c))
 	err = errors.Join(err, s.setKeys(c.Keys))
 	done, perr := s.setPaths(ctx, c, s.classify(c))
 	if err = errors.Join(err, perr); !done {
-		return err
+		return false, err
 	}
-	return errors.Join(err, s.addPeers(ctx, c))
+	return true, errors.Join(err, s.addPeers(ctx, c))
 }
 
 // read learns how sessions are.

@@ -1,7 +1,7 @@
 package gobgp
 
 import (
-	"log/slog"
+	"cmp"
 	"net/netip"
 	"os"
 	"strconv"
@@ -11,14 +11,30 @@ import (
 	"golang.org/x/sys/unix"
 
 	"netfabric/bgp"
+	"netfabric/fabric"
 )
+
+// ports tell connections with a peer from all others with its address.
+type ports struct {
+	theirs uint16 // that we connect to
+	ours   uint16 // that we accept them on; 0: we do not
+}
+
+func portsOf(me *fabric.Speaker, p fabric.RoutingPeer) ports {
+	x := ports{theirs: cmp.Or(p.Port, bgp.Port)}
+	if me != nil && me.Accepts() {
+		x.ours = me.Port()
+	}
+	return x
+}
 
 // setUserTimeout lets the kernel give up the connection with a peer that acknowledges nothing before its hold time is over
 // (TCP_USER_TIMEOUT in tcp(7)), and ask for a sign of life when there is nothing to acknowledge. GoBGP gives nobody its sockets, so they are looked
 // for among the files of the process.
-func setUserTimeout(peer netip.Addr, hold time.Duration, log *slog.Logger) {
+func (s *Speaker) setUserTimeout(p fabric.RoutingPeer, hold time.Duration) {
+	at := portsOf(s.running, p)
 	err := eachSocket(func(fd int) {
-		if !connectedTo(fd, peer) {
+		if !connectedTo(fd, p.Address, at) {
 			return
 		}
 		probe := max(1, int(hold.Seconds())/3)
@@ -29,12 +45,12 @@ func setUserTimeout(peer netip.Addr, hold time.Duration, log *slog.Logger) {
 			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 		} {
 			if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
-				log.Warn("cannot set TCP user timeout", "peer", peer, "error", err)
+				s.log.Warn("cannot set TCP user timeout", "peer", p.Address, "error", err)
 			}
 		}
 	})
 	if err != nil {
-		log.Warn("cannot set TCP user timeout", "peer", peer, "error", err)
+		s.log.Warn("cannot set TCP user timeout", "peer", p.Address, "error", err)
 	}
 }
 
@@ -43,9 +59,12 @@ func setUserTimeout(peer netip.Addr, hold time.Duration, log *slog.Logger) {
 func (s *Speaker) Acknowledged() (bool, error) {
 	waits := false
 	peers := s.State().Peers
+	s.mu.Lock()
+	known := s.ports
+	s.mu.Unlock()
 	err := eachSocket(func(fd int) {
 		for _, p := range peers {
-			if p.Established() && connectedTo(fd, p.Address) {
+			if p.Established() && connectedTo(fd, p.Address, known[p.Address.WithZone("")]) {
 				n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 				waits = waits || err == nil && n > 0
 			}
@@ -80,11 +99,11 @@ func eachSocket(f func(fd int)) error {
 }
 
 // connectedTo tells whether a file is a TCP socket that has a BGP session with a peer.
-func connectedTo(fd int, peer netip.Addr) bool {
+func connectedTo(fd int, peer netip.Addr, at ports) bool {
 	remote, port := address(unix.Getpeername(fd))
 	_, local := address(unix.Getsockname(fd))
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	return err == nil && kind == unix.IPPROTO_TCP && remote == peer.WithZone("") && (port == bgp.Port || local == bgp.Port)
+	return err == nil && kind == unix.IPPROTO_TCP && remote == peer.WithZone("") && (port == int(at.theirs) || local == int(at.ours))
 }
 
 func address(sa unix.Sockaddr, err error) (netip.Addr, int) {
