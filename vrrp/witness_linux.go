@@ -115,7 +115,7 @@ func (w *witness) read(key socketKey, file *os.File, addresses []netip.Addr) {
 	if err == nil {
 		defer nl.Close()
 	}
-	ports := portFinder{nl: nl, ifindex: key.ifindex}
+	ports := portMemory{find: portFinder{nl: nl, ifindex: key.ifindex}.find, known: map[portKey]foundPort{}}
 	pace := time.NewTicker(time.Second / claimsPerSecond)
 	defer pace.Stop()
 	buffer := make([]byte, claimSnap)
@@ -129,7 +129,7 @@ func (w *witness) read(key socketKey, file *os.File, addresses []netip.Addr) {
 		}
 		address, mac, ok := parseClaim(buffer[:n])
 		if ok && slices.Contains(addresses, address) {
-			w.heard(witnessed{key, address, slices.Clone(mac), ports.find(mac)})
+			w.heard(witnessed{key, address, slices.Clone(mac), ports.port(address, mac, time.Now())})
 		}
 	}
 }
