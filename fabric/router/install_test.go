@@ -393,6 +393,45 @@ func TestNothingIsDoneBeforeTheKernelWasRead(t *testing.T) {
 	}
 }
 
+func TestWaysOfFormerNextHopsAreForgotten(t *testing.T) {
+	b := newBench()
+	b.Apply(b.peers)
+	for n := range 100 {
+		b.hear("203.0.113.0/24", fmt.Sprintf("10.0.0.1>10.0.0.%d", 100+n))
+		b.hear("2001:db8::/32", fmt.Sprintf("10.0.0.1>2001:db8:1::%d", n)) // there is no way to it
+		b.pass(0)
+		b.pass(installCounts)
+	}
+	if len(b.ways) != 2 {
+		t.Errorf("%d ways are known, want the 2 in use", len(b.ways))
+	}
+	// The second was never in the kernel. It is counted all the same, and its end too.
+	if s := b.State(); s.peers["a"].failed != 1 {
+		t.Errorf("%+v", s)
+	}
+	b.hear("2001:db8::/32")
+	b.pass(0)
+	b.pass(installCounts)
+	if s := b.State(); s.peers["a"] != (installCount{routes: 1}) || len(b.ways) != 1 {
+		t.Errorf("%+v, %d ways", s, len(b.ways))
+	}
+}
+
+func TestCovers(t *testing.T) {
+	i := newBench().installer
+	for _, a := range []string{"198.51.100.7", "2001:db8::7"} {
+		i.ways[wayKey{nextHop: addr(a)}] = way{}
+	}
+	for p, want := range map[string]bool{
+		"0.0.0.0/0": true, "198.51.100.0/24": true, "198.51.100.7/32": true, "198.51.101.0/24": false,
+		"::/0": true, "2001:db8::/64": true, "2001:db9::/32": false, "2001:db8::8/128": false,
+	} {
+		if got := i.covers(map[netip.Prefix]bool{prefix(p): true, prefix("192.0.2.0/24"): true}); got != want {
+			t.Errorf("%s: %t", p, got)
+		}
+	}
+}
+
 func TestTableNames(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

@@ -77,18 +77,6 @@ type installerEvents struct {
 // wayKey is what a way is looked up by.
 type wayKey struct{ nextHop, via netip.Addr }
 
-// installState is what an installer has to say. It must not be changed.
-type installState struct {
-	peers  map[string]installCount // by name
-	tables []fabric.TableState
-	err    error // why the kernel is not as it should be, beside what failed for single prefixes
-}
-
-type installCount struct {
-	routes, failed int
-	why            string // of the lowest prefix that failed
-}
-
 // Times of the installer.
 const (
 	installSettle = 20 * time.Millisecond // events of the kernel come in bursts
@@ -215,7 +203,9 @@ func (i *installer) step(now time.Time) time.Time {
 		i.list, i.peers = append([]fabric.RoutingPeer{}, desired...), installPeers(desired, i.table)
 		all = true
 	}
-	i.takeLearned(dirty)
+	if i.takeLearned(dirty); len(dirty) > 0 {
+		i.countSoon(now)
+	}
 	if seen.missed || slices.ContainsFunc(seen.gone, func(k fibKey) bool { return i.have[k] != nil }) {
 		i.reload = now
 	}
@@ -319,11 +309,15 @@ func (i *installer) lookAgain() (changed bool) {
 	return changed
 }
 
-func (i *installer) wayTo(x gobgp.Learned, p installPeer) way {
-	key := wayKey{nextHop: x.NextHop}
+func wayKeyOf(x gobgp.Learned, p installPeer) wayKey {
 	if needsLink(x.NextHop) {
-		key.via = p.via
+		return wayKey{x.NextHop, p.via}
 	}
+	return wayKey{nextHop: x.NextHop}
+}
+
+func (i *installer) wayTo(x gobgp.Learned, p installPeer) way {
+	key := wayKeyOf(x, p)
 	w, ok := i.ways[key]
 	if !ok {
 		w = i.fib.way(key.nextHop, key.via)
@@ -383,8 +377,8 @@ func (i *installer) settle(now time.Time, all bool, dirty map[netip.Prefix]bool)
 		} else {
 			i.failed[key], news = err, news || !failed
 		}
-		if i.count.IsZero() && (err == nil || !failed || err.Error() != before.Error()) {
-			i.count = now.Add(max(installCounts, countShare*i.counted))
+		if err == nil || !failed || err.Error() != before.Error() {
+			i.countSoon(now)
 		}
 	}
 	stale := func(key fibKey) bool { return i.want[key] == nil && i.have[key] != nil && !i.earlier[key] }
@@ -514,95 +508,4 @@ func (i *installer) plan(p netip.Prefix, keys map[fibKey]bool) {
 		i.want[key] = hops
 		keys[key] = true
 	}
-}
-
-// outcome says of a place whether the route is in the kernel, and why not.
-func (i *installer) outcome(x placed) placed {
-	if x.reason != "" {
-		return x
-	}
-	if err := i.failed[x.key]; err != nil {
-		x.hops, x.reason, x.message = nil, cmp.Or(fabric.ReasonOf(err), fabric.ReasonInstallFailed), err.Error()
-	}
-	return x
-}
-
-// tell counts, and says what changed.
-func (i *installer) tell() {
-	began := time.Now()
-	s := installState{peers: map[string]installCount{}}
-	tables := map[string]fabric.TableState{}
-	lowest := map[string]netip.Prefix{} // that failed, by peer
-	for p, paths := range i.paths {
-		counted := map[string]bool{} // tables that have the prefix already
-		for _, x := range place(p, paths, i.peers, i.wayTo) {
-			x = i.outcome(x)
-			if x.reason == fabric.ReasonInstallNone || x.reason == fabric.ReasonNotDefault {
-				continue
-			}
-			n, t := s.peers[x.peer.name], tables[x.peer.Table]
-			t.Table = x.peer.Table
-			if x.reason != "" {
-				n.failed++
-				if first, ok := lowest[x.peer.name]; !ok || comparePrefix(p, first) < 0 {
-					lowest[x.peer.name], n.why = p, p.String()+": "+x.message
-				}
-			} else {
-				n.routes++
-			}
-			if !counted[t.Table] {
-				if counted[t.Table] = true; x.reason != "" {
-					t.Failed++
-				} else {
-					t.Routes++
-				}
-			}
-			s.peers[x.peer.name], tables[t.Table] = n, t
-		}
-	}
-	s.tables = slices.SortedFunc(maps.Values(tables), func(a, b fabric.TableState) int { return cmp.Compare(a.Table, b.Table) })
-	i.counted = time.Since(began)
-	i.mu.Lock()
-	same := maps.Equal(s.peers, i.state.peers) && slices.Equal(s.tables, i.state.tables)
-	s.err = i.state.err
-	i.state = s
-	i.mu.Unlock()
-	if !same {
-		i.changed()
-	}
-}
-
-// onto adds to sessions what became of what their peers told.
-func (s installState) onto(sessions []fabric.PeerState) {
-	for at := range sessions {
-		p := &sessions[at]
-		n := s.peers[p.Name]
-		p.Installed, p.Failed = n.routes, n.failed
-		if n.failed > 0 && p.Established() {
-			p.Warning = cmp.Or(p.Warning, fmt.Sprintf("%d prefixes can't be installed; %s", n.failed, n.why))
-		}
-	}
-}
-
-// explain tells of paths, by prefix and peer, where they are in the kernel, or why not.
-func (i *installer) explain(ctx context.Context, routes []fabric.BGPRoute) error {
-	return i.do(ctx, func() {
-		for at := range routes {
-			r := &routes[at]
-			r.Reason = fabric.ReasonNotBest
-			for _, x := range place(r.Prefix, i.paths[r.Prefix], i.peers, i.wayTo) {
-				if x.peer.name != r.Peer {
-					continue
-				}
-				x = i.outcome(x)
-				r.Reason, r.Message = x.reason, x.message
-				if x.reason == "" {
-					r.Table, r.Metric = x.peer.Table, x.key.metric
-					for _, h := range x.hops {
-						r.Hops = append(r.Hops, fabric.KernelHop{Gateway: h.Via, Interface: h.Dev})
-					}
-				}
-			}
-		}
-	})
 }
