@@ -47,13 +47,9 @@ func (b *builder) meshExports(c *Config, p fabric.RoutingPeer, lists map[string]
 		all = append(all, &api.Statement{Name: fmt.Sprintf("out-%d", number+len(all)), Conditions: conditions, Actions: actions})
 	}
 	for _, a := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-		hop := &api.NexthopAction{Self: true}
-		if a.Is6() && p.Address.Is4() {
-			h, ok := c.NextHops[p.Name]
-			if !ok {
-				continue
-			}
-			hop = &api.NexthopAction{Address: h.String()}
+		hop, ok := meshHop(c, p, a)
+		if !ok {
+			continue
 		}
 		for _, key := range slices.Sorted(maps.Keys(lists)) {
 			slices.Sort(lists[key])
@@ -65,6 +61,26 @@ func (b *builder) meshExports(c *Config, p fabric.RoutingPeer, lists map[string]
 	}
 	if slices.ContainsFunc(c.Peers, func(p fabric.RoutingPeer) bool { return p.ReflectorID.IsValid() }) {
 		add(api.Conditions_ROUTE_TYPE_INTERNAL, nil, nil, &api.Actions{})
+	}
+	return all
+}
+
+// meshHop is the next hop of prefixes of the IP version of a for another member; false: there is none, and it is told of no such prefix.
+func meshHop(c *Config, p fabric.RoutingPeer, a netip.Addr) (*api.NexthopAction, bool) {
+	if a.Is4() || p.Address.Is6() {
+		return &api.NexthopAction{Self: true}, true
+	}
+	h, ok := c.NextHops[p.Name]
+	return &api.NexthopAction{Address: h.String()}, ok
+}
+
+// hopless are the names of other members that are told of no IPv6 prefix.
+func hopless(c *Config) map[string]bool {
+	all := map[string]bool{}
+	for _, p := range meshPeers(c) {
+		if _, ok := meshHop(c, p, netip.IPv6Unspecified()); !ok {
+			all[p.Name] = true
+		}
 	}
 	return all
 }

@@ -44,7 +44,7 @@ func (s *Speaker) setPolicies(ctx context.Context, c *Config, todo additions) er
 		s.mesh = mesh
 		s.tellAll(ctx)
 	}
-	s.book.speak(s.classes)
+	s.book.speak(s.classes, hopless(c))
 	var err error
 	if imports != s.imports {
 		// Until all is judged anew, this is to be tried again.

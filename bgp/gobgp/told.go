@@ -14,6 +14,8 @@ type book struct {
 	mu    sync.RWMutex
 	paths map[netip.Prefix]*entry
 	peers map[string]fabric.RoutingPeer // with an established session, by name
+	// hopless are peers that are told of no IPv6 prefix, by name: there is no next hop for them.
+	hopless map[string]bool
 	// Of paths that are told, by class: how many there are of each family.
 	counts map[*class]*[2]int
 }
@@ -36,6 +38,7 @@ func (k *book) clear() {
 	clear(k.paths)
 	clear(k.peers)
 	clear(k.counts)
+	k.hopless = nil
 }
 
 // put notes a path, in place of the one that the prefix may have had. beaten has it wait for a word that it is the best.
@@ -60,13 +63,19 @@ func (k *book) remove(p netip.Prefix) {
 	}
 }
 
-// speak notes that the policies in force speak of all classes.
-func (k *book) speak(all *classes) {
+// speak notes that the policies in force speak of all classes, and to whom they do not of IPv6.
+func (k *book) speak(all *classes, hopless map[string]bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for x := range all.all() {
 		x.silent = false
 	}
+	k.hopless = hopless
+}
+
+// carries tells whether prefixes of the IP version of a go to a peer.
+func (k *book) carries(p fabric.RoutingPeer, a netip.Addr) bool {
+	return p.Carries(a) && !(a.Is6() && k.hopless[p.Name])
 }
 
 // rank notes which paths are not the best ones to their prefixes. It tells whether that is news.
@@ -131,7 +140,7 @@ func (k *book) sent(peer string) (n int) {
 			continue
 		}
 		for i, a := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-			if p.Carries(a) {
+			if k.carries(p, a) {
 				n += counts[i]
 			}
 		}
@@ -142,7 +151,7 @@ func (k *book) sent(peer string) (n int) {
 // told tells whether a peer has been told of a prefix. The book must be locked.
 func (k *book) told(peer string, p netip.Prefix) bool {
 	x, ok := k.peers[peer]
-	if !ok || !x.Carries(p.Addr()) {
+	if !ok || !k.carries(x, p.Addr()) {
 		return false
 	}
 	e, ok := k.paths[p]

@@ -25,6 +25,8 @@ func TestBook(t *testing.T) {
 		{"the session comes", func() { k.session(r1, true) }, []string{"r1 " + one.String()}},
 		{"another session", func() { k.session(r2, true) }, []string{"r1 " + one.String(), "r2 " + one.String()}},
 		{"a family that only one carries", func() { k.put(six, both, false, 1) }, []string{"r1 " + one.String(), "r2 " + one.String(), "r2 " + six.String()}},
+		{"there is no next hop for it", func() { k.speak(newClasses(), map[string]bool{"r2": true}) }, []string{"r1 " + one.String(), "r2 " + one.String()}},
+		{"there is", func() { k.speak(newClasses(), nil) }, []string{"r1 " + one.String(), "r2 " + one.String(), "r2 " + six.String()}},
 		{"a path that waits for a word", func() { k.put(two, both, true, 1) }, []string{"r1 " + one.String(), "r2 " + one.String(), "r2 " + six.String()}},
 		{"it is the best, another is not", func() { k.rank(map[netip.Prefix]bool{one: true}) }, []string{"r1 " + two.String(), "r2 " + two.String(), "r2 " + six.String()}},
 		{"all are", func() { k.rank(nil) }, []string{"r1 " + one.String(), "r1 " + two.String(), "r2 " + one.String(), "r2 " + two.String(), "r2 " + six.String()}},
@@ -80,5 +82,18 @@ func TestClassesAreTheSameForTheSamePeers(t *testing.T) {
 	c.keep(map[*class]bool{a: true})
 	if len(c.known) != 1 {
 		t.Errorf("%d classes kept", len(c.known))
+	}
+}
+
+func TestMembersWithoutAnIPv6NextHop(t *testing.T) {
+	member := func(name, address string) fabric.RoutingPeer {
+		return fabric.RoutingPeer{Name: name, Address: netip.MustParseAddr(address), Mesh: true, IPv4: true, IPv6: true}
+	}
+	c := &Config{
+		Peers:    []fabric.RoutingPeer{member("mesh:m2", "10.0.0.2"), member("mesh:m3", "10.0.0.3"), member("mesh:m4", "fd00::4"), {Name: "r1", Address: netip.MustParseAddr("10.0.0.9")}},
+		NextHops: map[string]netip.Addr{"mesh:m2": netip.MustParseAddr("fd00::1")},
+	}
+	if got := hopless(c); len(got) != 1 || !got["mesh:m3"] {
+		t.Errorf("%v", got)
 	}
 }

@@ -1,7 +1,9 @@
 package router
 
 import (
+	"maps"
 	"net/netip"
+	"time"
 
 	"netfabric/fabric"
 )
@@ -21,6 +23,39 @@ func meshHops(peers []fabric.RoutingPeer, own func(to netip.Addr) (netip.Addr, b
 		}
 	}
 	return hops, complete
+}
+
+// Times between looks for next hops that are missing: an address may only be on its way, or never come.
+const (
+	hopsSoon = time.Second
+	hopsLate = 30 * time.Second
+)
+
+// hops are the next hops of meshHops, as they were found last.
+type hops struct {
+	own   func(to netip.Addr) (netip.Addr, bool) // see meshHops
+	found map[string]netip.Addr                  // never changed, only replaced
+	due   time.Time                              // when to look for them again; zero: not before something happens
+	wait  time.Duration                          // after the next look, if one is missing still
+}
+
+// lookSoon has the next look be one that is due: something happened that they may depend on.
+func (h *hops) lookSoon(now time.Time) { h.due, h.wait = now, hopsSoon }
+
+// look looks for them if that is due, and tells whether they are others than before.
+func (h *hops) look(peers []fabric.RoutingPeer, now time.Time) (news bool) {
+	if h.due.IsZero() || now.Before(h.due) {
+		return false
+	}
+	found, complete := meshHops(peers, h.own)
+	if complete {
+		h.due = time.Time{}
+	} else {
+		h.due, h.wait = now.Add(h.wait), min(2*h.wait, hopsLate)
+	}
+	news = !maps.Equal(found, h.found)
+	h.found = found
+	return news
 }
 
 // notMembers are the sessions with peers that somebody configured.

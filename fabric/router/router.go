@@ -57,10 +57,9 @@ type Worker struct {
 	trackers   map[copyKey]*tracker
 	dampings   map[dampKey]*damping
 	leave      *leave
-	settled    fabric.DrainPhase      // that what is done reflects
-	version    uint64                 // of what the speaker was last given
-	hops       map[string]netip.Addr  // see meshHops
-	hopsDue    time.Time              // when to look for them again; zero: not before something happens
+	settled    fabric.DrainPhase // that what is done reflects
+	version    uint64            // of what the speaker was last given
+	hops       hops
 	shutting   uint64                 // the first version with which peers are told that the member leaves
 	verdicts   map[copyKey]verdict    // of an earlier run
 	failed     map[netip.Prefix]error // kernel routes that can't be made
@@ -94,7 +93,7 @@ func New(log *slog.Logger, state string, bfd, helper func() *exec.Cmd) (*Worker,
 	w := &Worker{
 		log: log, disk: d, inside: inside.NewRunner(helper), started: time.Now().UTC().Truncate(time.Millisecond),
 		calls: make(chan func(), 256), over: make(chan struct{}),
-		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, leave: newLeave(), verdicts: map[copyKey]verdict{}, lost: losses{}, callers: callers{},
+		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, leave: newLeave(), hops: hops{own: ownAddress6}, verdicts: map[copyKey]verdict{}, lost: losses{}, callers: callers{},
 	}
 	w.gateways = newGateways(log, state, w.bump)
 	w.speaker = gobgp.New(log, func() {
@@ -293,7 +292,7 @@ func (w *Worker) Set(ctx context.Context, r fabric.Routing) error {
 func (w *Worker) take(r fabric.Routing) {
 	w.leave.Set(r.Drain, w.set, time.Now())
 	w.routing, w.set, w.taken, w.dirty = r, true, true, true
-	w.hopsDue = time.Now()
+	w.hops.lookSoon(time.Now())
 	w.gateways.set(r.Gateways)
 	w.neighbours.Set(interfacesOf(r.Peers))
 	w.lost.keep(r.Peers)
@@ -380,7 +379,8 @@ func (w *Worker) sessionsChanged() {
 }
 
 func (w *Worker) linksChanged() {
-	w.dirty, w.hopsDue = true, time.Now()
+	w.dirty = true
+	w.hops.lookSoon(time.Now())
 	w.neighbours.LinksChanged()
 	w.reloadIn(reloadAfter)
 }
@@ -413,7 +413,10 @@ func (w *Worker) step(now time.Time) time.Time {
 	if w.pardoned(now) || w.answer(now) {
 		w.dirty = true
 	}
-	if w.leave.Expire(now) || !w.hopsDue.IsZero() && !now.Before(w.hopsDue) {
+	if w.leave.Expire(now) {
+		w.dirty = true
+	}
+	if w.hops.look(w.routing.Peers, now) {
 		w.dirty = true
 	}
 	for _, t := range w.trackers {
@@ -424,8 +427,8 @@ func (w *Worker) step(now time.Time) time.Time {
 		w.settle(now)
 	}
 	next := w.reload
-	if !w.hopsDue.IsZero() && w.hopsDue.Before(next) {
-		next = w.hopsDue
+	if !w.hops.due.IsZero() && w.hops.due.Before(next) {
+		next = w.hops.due
 	}
 	if at, ok := w.watchdog.penalties.next(now); ok && at.Before(next) {
 		next = at
@@ -549,17 +552,9 @@ func (w *Worker) settle(now time.Time) {
 	if w.filterErr = w.filter.put(guardOf(w.routing.Speaker, open, w.open())); w.filterErr != nil {
 		w.reloadIn(retryAfter)
 	}
-	if !w.hopsDue.IsZero() && !now.Before(w.hopsDue) {
-		complete := false
-		if w.hops, complete = meshHops(w.routing.Peers, ownAddress6); complete {
-			w.hopsDue = time.Time{}
-		} else {
-			w.hopsDue = now.Add(retryAfter)
-		}
-	}
 	// Only now that routes are there, and before any goes: nothing is promised that can't be kept.
 	w.speaker.Apply(gobgp.Config{
-		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.expanded.Imports, Keys: keysOf(w.routing.Peers), RPKI: w.routing.RPKI, Own: w.routing.Own, NextHops: w.hops, Version: w.version, Restarting: w.restarts,
+		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.expanded.Imports, Keys: keysOf(w.routing.Peers), RPKI: w.routing.RPKI, Own: w.routing.Own, NextHops: w.hops.found, Version: w.version, Restarting: w.restarts,
 	})
 	w.pruneErr = w.kernel.prune(want)
 	if len(w.failed) > 0 || w.pruneErr != nil {
