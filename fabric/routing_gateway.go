@@ -24,7 +24,8 @@ type RoutingGateway struct {
 	Unicast  bool            `json:"unicast,omitempty"` // advertise to Successors and Peers instead of the group
 	Peers    []netip.Addr    `json:"peers,omitempty"`
 	NoAccept bool            `json:"no_accept,omitempty"`
-	RA       *GatewayRA      `json:"ra,omitempty"` // with defaults filled in; nil: no router advertisements
+	RA       *GatewayRA      `json:"ra,omitempty"`       // with defaults filled in; nil: no router advertisements
+	Siblings []netip.Addr    `json:"siblings,omitempty"` // link-local addresses from which other gateways of the cluster advertise themselves on interfaces of that name
 	Sync     string          `json:"sync,omitempty"`
 	Unmet    bool            `json:"unmet,omitempty"` // with Unicast: there are other members, but no address of any is known yet
 }

@@ -31,6 +31,7 @@ type Gateway struct {
 	Accept       bool                  // Accept_Mode: also when not the owner, take packets that are for the addresses themselves
 	Uplinks      []string              // interfaces by which packets for hosts come in
 	RA           *RouterAdvertising    // with IPv6 addresses, and while Active; nil: no router advertisements
+	Siblings     []netip.Addr          // link-local addresses of other gateways on the segment: they may advertise themselves there, and are not followed
 	Refresh      time.Duration         // announce the addresses again this often while Active; 0: never
 	LastResort   bool                  // be Active only while no other router is there to take over
 	Sync         string                // gateways of one sync set are Active together on one member; empty: none

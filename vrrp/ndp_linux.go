@@ -98,10 +98,13 @@ func (m *Manager) heardAdvertiser(ifindex int, a Advertiser, now time.Time) {
 	}
 }
 
-// isVirtual tells whether an address is one of a gateway's on the interface.
+// isVirtual tells whether an address is one of a gateway's on the interface, of this host or of the cluster.
 func (m *Manager) isVirtual(iface string, a netip.Addr) bool {
 	for k, g := range m.desired {
-		if k.Interface == iface && k.Family == IPv6 && slices.ContainsFunc(g.addresses(IPv6), func(p netip.Prefix) bool { return p.Addr() == a }) {
+		if k.Interface != iface || k.Family != IPv6 {
+			continue
+		}
+		if slices.Contains(g.Siblings, a) || slices.ContainsFunc(g.addresses(IPv6), func(p netip.Prefix) bool { return p.Addr() == a }) {
 			return true
 		}
 	}
@@ -124,7 +127,7 @@ func (r *router) rogues() []Advertiser {
 	}
 	var all []Advertiser
 	for k, a := range r.m.advertisers {
-		if k.iface == r.key.Interface && !slices.Contains(r.gateway.RA.Trusted, a.Source) {
+		if k.iface == r.key.Interface && !slices.Contains(r.gateway.RA.Trusted, a.Source) && !r.m.isVirtual(k.iface, a.Source) { // it may have become one
 			all = append(all, a)
 		}
 	}

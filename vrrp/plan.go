@@ -21,6 +21,7 @@ func Plan(v fabric.View) []fabric.RoutingGateway {
 			Name: g.Name, Interface: g.Interface, VRID: g.VRID, Addresses: g.Addresses, Interval: g.Interval,
 			NoPreempt: g.NoPreempt, PreemptDelay: g.PreemptDelay, Tracks: g.Tracks, Checksum: g.Checksum, Unicast: g.Unicast, Peers: g.Peers,
 			NoAccept: g.NoAccept, RA: advertised(g), Sync: g.Sync, Drained: v.Desired.Drained(v.Member),
+			Siblings: siblings(v.Desired, g),
 		}
 		for _, r := range g.Ranking(v.Desired) {
 			if r.Member == v.Member {
@@ -35,6 +36,21 @@ func Plan(v fabric.View) []fabric.RoutingGateway {
 		}
 	}
 	slices.SortFunc(all, func(a, b fabric.RoutingGateway) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// siblings are the link-local addresses from which other gateways advertise themselves on the interface of one, in the order of their names. Those of
+// other members are among them.
+func siblings(s *fabric.Snapshot, g *fabric.Gateway) []netip.Addr {
+	if !g.Advertises() {
+		return nil
+	}
+	var all []netip.Addr
+	for _, o := range s.Gateways() {
+		if o.Name != g.Name && o.Interface == g.Interface && o.Advertises() {
+			all = append(all, Gateway{VRID: o.VRID, Addresses: o.Addresses}.addresses(IPv6)[0].Addr())
+		}
+	}
 	return all
 }
 
@@ -77,7 +93,7 @@ func Configured(g fabric.RoutingGateway, priority int) Gateway {
 			c.Peers = append(c.Peers, s.Addresses...)
 		}
 	}
-	c.RA = routerAdvertising(g.RA)
+	c.RA, c.Siblings = routerAdvertising(g.RA), g.Siblings
 	if c.Sync = g.Sync; c.Sync != "" {
 		c.Members = map[netip.Addr]string{}
 		for _, s := range g.Successors {

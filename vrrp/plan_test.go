@@ -31,6 +31,35 @@ func snapshotOf(t *testing.T, objects ...fabric.Object) *fabric.Snapshot {
 	return snap
 }
 
+// TestPlanSiblings: members know from where other gateways of the cluster advertise themselves on the segment.
+func TestPlanSiblings(t *testing.T) {
+	gateway := func(name, iface string, vrid uint8, addresses ...string) *fabric.Gateway {
+		g := &fabric.Gateway{Header: fabric.Header{Name: name}, Interface: iface, VRID: vrid, Interval: 100}
+		for _, a := range addresses {
+			g.Addresses = append(g.Addresses, netip.MustParsePrefix(a))
+		}
+		return g
+	}
+	others := gateway("others", "eth1", 8, "2001:db8::8/64")
+	others.Members = []string{"n2"}
+	silent := gateway("silent", "eth1", 11, "2001:db8::11/64")
+	silent.RA.Off = true
+	plan := planOf(t, "n1", fabric.EmptyReports(), &fabric.Member{Header: fabric.Header{Name: "n1"}}, &fabric.Member{Header: fabric.Header{Name: "n2"}},
+		gateway("gw", "eth1", 7, "192.0.2.1/24", "2001:db8::7/64"), others, silent, gateway("named", "eth1", 9, "fe80::9/64", "2001:db8::9/64"),
+		gateway("four", "eth1", 10, "192.0.2.10/24"), gateway("far", "eth2", 12, "2001:db8:1::1/64"))
+	want := map[string][]netip.Addr{
+		"gw": addrs("fe80::9", "fe80::5e00:208"), "named": addrs("fe80::5e00:207", "fe80::5e00:208"), "silent": nil, "four": nil, "far": nil,
+	}
+	for _, g := range plan {
+		if !reflect.DeepEqual(g.Siblings, want[g.Name]) || !reflect.DeepEqual(Configured(g, 100).Siblings, want[g.Name]) {
+			t.Errorf("beside %s: %v, want %v", g.Name, g.Siblings, want[g.Name])
+		}
+	}
+	if len(plan) != len(want) {
+		t.Errorf("planned %+v", plan)
+	}
+}
+
 func TestPlan(t *testing.T) {
 	g := &fabric.Gateway{
 		Header: fabric.Header{Name: "gw"}, Interface: "eth1", VRID: 7, Interval: 100, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")},

@@ -139,6 +139,15 @@ func TestRogueRouter(t *testing.T) {
 	}
 	trusting.Trusted = nil
 	r1.set(g)
+	wait(t, 5*time.Second, "the rogue router again", func() bool { return len(r1.router(IPv6).Rogues) == 1 })
+	g.Siblings = []netip.Addr{rogue} // a gateway of the cluster: it is no rogue, heard before or after that was known
+	r1.set(g)
+	if all := r1.router(IPv6).Rogues; len(all) > 0 {
+		t.Errorf("a gateway of the cluster is told of: %v", all)
+	}
+	g.Siblings = nil
+	r1.set(g)
+	wait(t, 5*time.Second, "heard again", func() bool { return !strings.Contains(l.in("r1", "nft list table inet fabric_vrrp"), rogue.String()) })
 	advertise(0)
 	wait(t, 5*time.Second, "the rogue router gone", func() bool { return len(r1.router(IPv6).Rogues) == 0 })
 }

@@ -27,7 +27,7 @@ func (s setup) equal(o setup) bool {
 // guard is what the packet filter of the gateways drops.
 type guard struct {
 	refuse []netip.Addr // packets to these, save neighbour discovery (RFC 9568, 6.4.3 and Accept_Mode in 6.1)
-	deafTo []netip.Addr // router advertisements of these, which are other members': a router does not follow its own gateway
+	deafTo []netip.Addr // router advertisements of these, which are other members': a router does not follow a gateway of its cluster
 }
 
 func (g guard) empty() bool { return len(g.refuse)+len(g.deafTo) == 0 }
@@ -62,8 +62,10 @@ func setupOf(desired map[routerKey]Gateway) setup {
 			}
 		}
 		if k.Family == IPv6 && g.RA != nil {
-			if own := g.addresses(IPv6)[0].Addr(); !slices.Contains(s.guard.deafTo, own) {
-				s.guard.deafTo = append(s.guard.deafTo, own)
+			for _, a := range append([]netip.Addr{g.addresses(IPv6)[0].Addr()}, g.Siblings...) {
+				if !slices.Contains(s.guard.deafTo, a) {
+					s.guard.deafTo = append(s.guard.deafTo, a)
+				}
 			}
 		}
 		if g.Accept || g.Priority == PriorityOwner {
