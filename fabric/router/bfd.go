@@ -107,7 +107,11 @@ func (d *detectors) Stop(ctx context.Context) {
 	done := make(chan struct{})
 	select {
 	case d.stop <- done:
-		<-done
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-done:
 	case <-ctx.Done():
 	}
 }

@@ -143,14 +143,14 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 		case <-polite:
 			stopInstalling()
 			<-w.installer.over
-			bound, cancel := context.WithTimeout(ctx, 3*time.Second)
-			w.gateways.leave(bound) // while BGP still brings the routes
-			w.speaker.Stop(bound)
-			w.bfd.Stop(bound)
+			inTurn(ctx, w.calls,
+				farewell{gatewaysBound, w.gateways.leave}, // while BGP still brings the routes
+				farewell{ceaseBound, w.speaker.Stop},
+				farewell{bfdBound, w.bfd.Stop},
+			)
 			if err := w.filter.put(guard{}); err != nil {
 				w.log.Warn("the packet filter stays", "error", err)
 			}
-			cancel()
 			return nil
 		case f := <-w.calls:
 			f()
