@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -22,6 +24,7 @@ import (
 type gateways struct {
 	log     *slog.Logger
 	state   string // directory of the process
+	program string // that it is started with
 	client  *Client
 	changed func() // the state changed; must not block
 	kick    chan struct{}
@@ -52,6 +55,10 @@ func newGateways(log *slog.Logger, state string, changed func()) *gateways {
 	dir := filepath.Join(state, "vrrp")
 	g := &gateways{log: log, state: dir, client: NewClient(filepath.Join(dir, "socket")), changed: changed, stale: true, kick: make(chan struct{}, 1)}
 	g.client.what = "process of the gateways"
+	var err error
+	if g.program, err = os.Executable(); err != nil {
+		log.Error("the program of the gateways is not known", "error", err)
+	}
 	return g
 }
 
@@ -161,11 +168,7 @@ func (g *gateways) fail(err error) {
 func (g *gateways) start(ctx context.Context) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
-	program, err := os.Executable()
-	if err != nil {
-		g.log.Error("the program of the gateways is not known", "error", err)
-	}
-	s := Supervisor{Path: program, Args: []string{gatewayWord}, Socket: g.client.socket, State: g.state, Log: g.log.With("process", gatewayWord)}
+	s := g.supervisor()
 	group.Go(func() {
 		if err := s.Run(ctx); err != nil && ctx.Err() == nil {
 			g.log.Error("the gateways can't be run", "error", err)
@@ -176,6 +179,10 @@ func (g *gateways) start(ctx context.Context) func() {
 		cancel()
 		group.Wait()
 	}
+}
+
+func (g *gateways) supervisor() *Supervisor {
+	return &Supervisor{Path: g.program, Args: []string{gatewayWord}, Socket: g.client.socket, State: g.state, Log: g.log.With("process", gatewayWord)}
 }
 
 // gatewayWord is the argument that makes the program the process of the gateways.
@@ -213,14 +220,25 @@ func (g *gateways) follow(ctx context.Context) {
 	}
 }
 
-// end hands over what is Active here and ends the process. stop is nil where it has not been started by this run.
+// end hands over what is Active here and ends the process. stop is nil where it has not been started by this run. One that has crashed is started
+// once more: it puts back what it has changed of the host.
 func (g *gateways) end(ctx context.Context, stop func()) error {
 	if stop != nil {
 		stop()
 	}
 	ctx, cancel := context.WithTimeout(ctx, callBound)
 	defer cancel()
-	err := g.client.call(ctx, http.MethodPost, "/leave", nil, nil)
+	leave := func() error { return g.client.call(ctx, http.MethodPost, "/leave", nil, nil) }
+	record := g.supervisor().record() // there from its start until it has been told to end
+	err := leave()
+	if _, missing := os.Stat(record); fabric.ReasonOf(err) == fabric.ReasonWorkerDown && missing == nil {
+		if err = g.revive(ctx); err == nil {
+			err = leave()
+		}
+		if err != nil {
+			return err
+		}
+	}
 	for err == nil { // until it is gone
 		if err = g.client.Healthy(ctx); err == nil {
 			select {
@@ -233,6 +251,9 @@ func (g *gateways) end(ctx context.Context, stop func()) error {
 	if fabric.ReasonOf(err) != fabric.ReasonWorkerDown || ctx.Err() != nil {
 		return err
 	}
+	if err := os.Remove(record); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	g.mu.Lock()
 	g.told, g.failure = vrrp.ManagerState{}, nil
 	if g.left != nil {
@@ -242,6 +263,22 @@ func (g *gateways) end(ctx context.Context, stop func()) error {
 	g.mu.Unlock()
 	g.changed()
 	return nil
+}
+
+// revive starts the process and waits for its answer.
+func (g *gateways) revive(ctx context.Context) error {
+	defer g.start(ctx)()
+	for {
+		err := g.client.Healthy(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // leave hands over all gateways for good, for as long as ctx lives.
