@@ -281,6 +281,14 @@ func TestUnicastPeers(t *testing.T) {
 		r1.waitFor(IPv6, Active)
 		p4.waitAnswered(t, time.Now().Add(2*Linger))
 	}
+	r1.set() // taken out: peers can't be asked, only told
+	for _, f := range []Family{IPv4, IPv6} {
+		r2.waitFor(f, Active)
+	}
+	wait(t, 5*time.Second, "interfaces gone", func() bool { return !strings.Contains(l.in("r1", "ip -o link show"), "-51-") })
+	gone := time.Now()
+	p4.waitAnswered(t, gone)
+	p6.waitAnswered(t, gone)
 	for _, p := range []*probe{p4, p6} {
 		if sent, lost, gap := p.end(); lost != 0 {
 			t.Errorf("%d of %d lost, longest gap %s, the first at %s; transitions of r2: %+v", lost, sent, gap, p.firstLost, r2.router(IPv6).Transitions)

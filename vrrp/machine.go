@@ -108,6 +108,7 @@ type offer struct {
 	ask      []netip.Addr // still to be asked
 	farewell bool         // in the end say farewell to everybody
 	leave    bool         // in the end leave whether anybody answered or not: a fault
+	asked    bool         // somebody has been
 	waiting  bool         // everybody has been asked: next is the end
 	next     time.Time
 }
@@ -503,8 +504,13 @@ func (m *Machine) stepOffer(now time.Time) []Action {
 	case len(o.ask) > 0:
 		to := o.ask[0]
 		o.ask = o.ask[1:]
-		o.next = now.Add(offerStep)
+		o.next, o.asked = now.Add(offerStep), true
 		return []Action{SendAdvertisement{Priority: o.priority, To: to}}
+	case o.leave && !o.asked && !o.waiting: // nobody is known: whoever hears the farewell acts within an interval, and has us forward until it does
+		o.waiting = true
+		o.next = now.Add(m.cfg.Interval + Linger)
+		m.timer = o.next.Add(m.cfg.Interval)
+		return []Action{SendAdvertisement{Priority: PriorityFarewell}}
 	case o.leave:
 		return m.leave(now, ReasonFault)
 	case o.priority != PriorityFarewell: // whoever is better preempts by the protocol's own means

@@ -59,7 +59,7 @@ func TestTable(t *testing.T) {
 		{"same config", func(m *Machine) []Action { return m.SetConfig(soon, m.Config()) }, "[]", "[]", "[]"},
 		{"priority up", func(m *Machine) []Action { return m.SetPriority(soon, 120) }, "[]", "[]", "[advertise 120]"},
 		{"priority down", func(m *Machine) []Action { return m.SetPriority(soon, 80) }, "[]", "[]", "[advertise 80]"},
-		{"fault", func(m *Machine) []Action { return m.SetPriority(soon, 0) }, "[]", "[backup -> initialize (fault)]", "[advertise 0 release active -> initialize (fault)]"},
+		{"fault", func(m *Machine) []Action { return m.SetPriority(soon, 0) }, "[]", "[backup -> initialize (fault)]", "[advertise 0]"},
 		{"addresses", func(m *Machine) []Action {
 			c := m.Config()
 			c.Addresses = addrs("192.0.2.253")
@@ -195,6 +195,7 @@ func TestHandover(t *testing.T) {
 		"priority falls":            {successors, priority(150), fall(50), "b", 3 * time.Millisecond},
 		"priority falls a little":   {successors, priority(150), fall(180), "a", 3 * time.Millisecond},
 		"fault":                     {successors, priority(150), fall(0), "b", 3 * time.Millisecond},
+		"fault, and nobody to ask":  {priority(200), priority(150), fall(0), "b", 450 * time.Millisecond},
 		"successor does not answer": {successors, func(c *Config) { c.Priority = 0 }, best, "c", 15 * time.Millisecond},
 		"successor is not better":   {successors, priority(40), fall(50), "c", 15 * time.Millisecond},
 		"without preempt":           {successors, func(c *Config) { c.Preempt = false }, best, "b", 3 * time.Millisecond},
@@ -238,12 +239,19 @@ func TestHandoverToNobody(t *testing.T) {
 
 func TestFaultAndBack(t *testing.T) {
 	m := newActive(nil)
-	m.SetPriority(epoch, 0)
+	want(t, m.SetPriority(epoch, 0), SendAdvertisement{Priority: PriorityFarewell})
 	want(t, m.SetPriority(epoch, 0))
-	want(t, m.SetPriority(at(time.Second), 100), Transition{Initialize, Backup, ReasonStartup})
-	m.Shutdown(at(time.Second))
-	want(t, m.SetPriority(at(time.Second), 0))
-	want(t, m.SetPriority(at(time.Second), 100)) // not running: the interface is down
+	want(t, m.SetPriority(at(time.Second), 100), SendAdvertisement{Priority: 100}) // back before anybody took over
+	m.SetPriority(at(time.Second), 0)
+	until := m.Deadline()
+	if until != at(2*time.Second+Linger) {
+		t.Fatalf("who may not be Active and knows nobody waits until %s", until)
+	}
+	want(t, m.Expire(until), SendAdvertisement{Priority: PriorityFarewell}, ReleaseAddresses{}, Transition{Active, Initialize, ReasonFault})
+	want(t, m.SetPriority(until, 100), Transition{Initialize, Backup, ReasonStartup})
+	m.Shutdown(until)
+	want(t, m.SetPriority(until, 0))
+	want(t, m.SetPriority(until, 100)) // not running: the interface is down
 }
 
 func TestOffersFromStrangersAreIgnored(t *testing.T) {
