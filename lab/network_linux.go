@@ -3,10 +3,12 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -276,6 +278,7 @@ func removeSoftware(netns *netnsHandle, cables []string) error {
 // writeSysctls runs in the node's network namespace.
 func writeSysctls(node NodeSpec) error {
 	values := roleSysctls(node.Role)
+	values["net.ipv4.fib_multipath_hash_seed"] = hashSeed(node.Name)
 	maps.Copy(values, node.Sysctls)
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		path := "/proc/sys/" + strings.ReplaceAll(key, ".", "/")
@@ -288,6 +291,14 @@ func writeSysctls(node NodeSpec) error {
 		}
 	}
 	return nil
+}
+
+// hashSeed is a seed of the node's own for spreading flows. Hosts have one each; nodes share the kernel's, and of two routers in a row the second
+// would see only the flows that hash as the first has chosen, and send all of them one way.
+func hashSeed(node string) string {
+	h := fnv.New32a()
+	h.Write([]byte(node))
+	return strconv.FormatUint(uint64(max(1, h.Sum32())), 10) // 0 is the kernel's
 }
 
 func roleSysctls(role Role) map[string]string {

@@ -35,16 +35,24 @@ func (f *filter) put(g guard) error {
 		return nil
 	}
 	f.known = false
-	conn, err := nftables.New()
-	if err == nil {
-		f.rules = replace(conn, g)
-		err = conn.Flush()
+	err := f.install(g)
+	if err != nil {
+		err = f.install(g) // others' transactions may have come in between, and until it is there anybody gets in
 	}
 	if err != nil {
 		return fmt.Errorf("guard BGP with nftables table %s: %w", filterTable, err)
 	}
 	f.now, f.known = g, true
 	return nil
+}
+
+func (f *filter) install(g guard) error {
+	conn, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	f.rules = replace(conn, g)
+	return conn.Flush()
 }
 
 // lost tells whether the table is not as put left it, because somebody flushed all rules: then the next put makes it anew.

@@ -550,6 +550,7 @@ func (w *Worker) settle(now time.Time) {
 	open, w.held = admit(w.peers, missing, states, w.begun, w.watchdog.penalties, before, now)
 	w.lost.note(w.speaker.State().Peers, w.held, before)
 	if w.filterErr = w.filter.put(guardOf(w.routing.Speaker, open, w.open())); w.filterErr != nil {
+		w.log.Error("BGP is not guarded", "error", w.filterErr)
 		w.reloadIn(retryAfter)
 	}
 	// Only now that routes are there, and before any goes: nothing is promised that can't be kept.
