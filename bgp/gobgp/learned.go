@@ -39,14 +39,15 @@ type PeerFamily struct {
 // learned is what is best of what peers told. Of a peer whose session broke, but that may only be restarting (RFC 4724), or that is set up anew by us,
 // paths are kept: GoBGP itself drops them, because a session is set up anew (see recycle).
 type learned struct {
-	mu    sync.Mutex
-	now   func() time.Time
-	wake  func() // there is something to take; must not block
-	live  map[netip.Prefix][]Learned
-	up    map[netip.Addr]bool // peers whose session is established
-	kept  map[netip.Addr]keep
-	ended map[PeerFamily]bool // whose End-of-RIB has come in this run
-	moved map[netip.Prefix]bool
+	mu     sync.Mutex
+	now    func() time.Time
+	wake   func() // there is something to take; must not block
+	live   map[netip.Prefix][]Learned
+	up     map[netip.Addr]bool // peers whose session is established
+	kept   map[netip.Addr]keep
+	ended  map[PeerFamily]bool      // whose End-of-RIB has come in this run
+	ending map[PeerFamily]time.Time // whose End-of-RIB has come just now, and when all of them has come that belongs before it
+	moved  map[netip.Prefix]bool
 }
 
 // keep are paths of a peer that has no session, or has not told everything again.
@@ -58,7 +59,7 @@ type keep struct {
 func newLearned(wake func()) *learned {
 	return &learned{
 		now: time.Now, wake: wake,
-		live: map[netip.Prefix][]Learned{}, up: map[netip.Addr]bool{}, kept: map[netip.Addr]keep{}, ended: map[PeerFamily]bool{}, moved: map[netip.Prefix]bool{},
+		live: map[netip.Prefix][]Learned{}, up: map[netip.Addr]bool{}, kept: map[netip.Addr]keep{}, ended: map[PeerFamily]bool{}, ending: map[PeerFamily]time.Time{}, moved: map[netip.Prefix]bool{},
 	}
 }
 
@@ -84,6 +85,8 @@ func (l *learned) session(peer netip.Addr, up bool, restart time.Duration) {
 	defer l.mu.Unlock()
 	if l.up[peer] && !up {
 		l.keep(peer, restart)
+		delete(l.ending, PeerFamily{peer, false})
+		delete(l.ending, PeerFamily{peer, true})
 	}
 	l.up[peer] = up
 }
@@ -143,10 +146,20 @@ func (l *learned) release(peer netip.Addr) {
 	delete(l.kept, peer)
 }
 
-// endOfRIB takes note that a peer has told everything of a family: what is kept of it beside that is stale.
+// afterword is how long after its End-of-RIB a peer may tell what belongs before it: FRR tells the default route that it originates by itself last.
+const afterword = 2 * time.Second
+
+// endOfRIB takes note that a peer has told everything of a family, save what it says in afterword: what is kept of it beside that is stale then.
 func (l *learned) endOfRIB(f PeerFamily) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.ending[f] = l.now().Add(afterword)
+	l.wake() // there is a deadline
+}
+
+// end drops what is kept of a family of a peer that has told everything of it.
+func (l *learned) end(f PeerFamily) {
+	delete(l.ending, f)
 	l.ended[f] = true
 	k := l.kept[f.Peer]
 	for p := range k.paths {
@@ -178,12 +191,23 @@ func (l *learned) take() Changes {
 	defer l.mu.Unlock()
 	now := l.now()
 	var next time.Time
+	later := func(at time.Time) {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	for f, at := range l.ending {
+		if now.Before(at) {
+			later(at)
+		} else {
+			l.end(f)
+		}
+	}
 	for peer, k := range l.kept {
-		switch {
-		case !now.Before(k.until):
+		if now.Before(k.until) {
+			later(k.until)
+		} else {
 			l.release(peer)
-		case next.IsZero() || k.until.Before(next):
-			next = k.until
 		}
 	}
 	c := Changes{Paths: make(map[netip.Prefix][]Learned, len(l.moved)), Ended: maps.Clone(l.ended), Next: next}

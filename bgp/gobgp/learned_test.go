@@ -83,9 +83,26 @@ func TestLearnedPathsOverTheEndOfSessions(t *testing.T) {
 			l.session(peerA, true, restart)
 			l.set(four, []Learned{from(peerA, 1), from(peerB, 1)})
 			l.endOfRIB(PeerFamily{peerA, false})
+			l.at = l.at.Add(afterword)
 			l.changes()
 			l.endOfRIB(PeerFamily{peerA, true})
+			l.at = l.at.Add(afterword)
 		}, "::/0 []"},
+		{"it has an afterword to its End-of-RIB", func(l *told) {
+			lose(l)
+			l.changes()
+			l.session(peerA, true, restart)
+			l.endOfRIB(PeerFamily{peerA, true})
+			l.at = l.at.Add(afterword - 1)
+		}, ""},
+		{"and tells everything anew when it ends before that", func(l *told) {
+			lose(l)
+			l.changes()
+			l.session(peerA, true, restart)
+			l.endOfRIB(PeerFamily{peerA, true})
+			l.session(peerA, false, restart)
+			l.at = l.at.Add(afterword)
+		}, ""},
 		{"what it tells again is new", func(l *told) {
 			lose(l)
 			l.session(peerA, true, restart)
