@@ -310,9 +310,12 @@ func roleSysctls(role Role) map[string]string {
 		// With several routers an answer may come another way than the question went.
 		"net.ipv4.conf.all.rp_filter":     "0",
 		"net.ipv4.conf.default.rp_filter": "0",
-		// Spread flows, not hosts, and not to a next hop that does not answer.
-		"net.ipv4.fib_multipath_hash_policy": "1",
-		"net.ipv6.fib_multipath_hash_policy": "1",
+		// Spread flows, not hosts, and not to a next hop that does not answer. Flows are told apart by addresses, protocol and ports as they are in the
+		// packet (3, with these fields): with 1, all nodes would take the hash that the socket of the sender has given the packet.
+		"net.ipv4.fib_multipath_hash_policy": "3",
+		"net.ipv4.fib_multipath_hash_fields": "55",
+		"net.ipv6.fib_multipath_hash_policy": "3",
+		"net.ipv6.fib_multipath_hash_fields": "55",
 		"net.ipv4.fib_multipath_use_neigh":   "1",
 	}
 	if role.forwards() {
