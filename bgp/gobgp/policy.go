@@ -187,14 +187,19 @@ func (b *builder) exports(c *Config, classes *classes) *api.Policy {
 		}
 		for _, key := range slices.Sorted(maps.Keys(lists)) {
 			slices.Sort(lists[key])
+			conditions := &api.Conditions{
+				RouteType:    api.Conditions_ROUTE_TYPE_LOCAL,
+				NeighborSet:  b.neighbour(p),
+				CommunitySet: b.set(api.DefinedType_COMMUNITY, lists[key]),
+			}
+			if p.ASN == 0 {
+				// Whether it is external is known only when the session is established. To an internal one, a path goes without our AS number.
+				conditions.AsPathLength = &api.AsPathLength{Type: api.AsPathLength_GE, Length: 1}
+			}
 			policy.Statements = append(policy.Statements, &api.Statement{
-				Name: fmt.Sprintf("out-%d", len(policy.Statements)),
-				Conditions: &api.Conditions{
-					RouteType:    api.Conditions_ROUTE_TYPE_LOCAL,
-					NeighborSet:  b.neighbour(p),
-					CommunitySet: b.set(api.DefinedType_COMMUNITY, lists[key]),
-				},
-				Actions: exportActions(sets[key], cmp.Or(p.LocalASN, c.Speaker.ASN)),
+				Name:       fmt.Sprintf("out-%d", len(policy.Statements)),
+				Conditions: conditions,
+				Actions:    exportActions(sets[key], cmp.Or(p.LocalASN, c.Speaker.ASN)),
 			})
 		}
 	}
@@ -314,6 +319,9 @@ func (b *builder) imports(c *Config) *api.Policy {
 	}
 	add(&api.Conditions{AsPathSet: loop(c.Speaker.ASN)}, reject)
 	for _, p := range c.Peers {
+		if p.ASN == 0 {
+			add(&api.Conditions{NeighborSet: b.neighbour(p), RouteType: api.Conditions_ROUTE_TYPE_INTERNAL}, reject)
+		}
 		if p.LocalASN != 0 {
 			add(&api.Conditions{NeighborSet: b.neighbour(p), AsPathSet: loop(p.LocalASN)}, reject)
 		}

@@ -214,6 +214,7 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	if state != established {
 		s.book.session(x.peer, false)
 	}
+	// By now it may be established: policies see to it that nothing has come in or gone out.
 	if x.peer.ASN == 0 && x.remote == cmp.Or(x.peer.LocalASN, s.running.ASN) && (state == "openconfirm" || state == established) {
 		s.hold(ctx, x, notExternalFor, fabric.ReasonNotExternal, fmt.Sprintf("the peer has our own AS number %d: it is not external", x.remote))
 		return
