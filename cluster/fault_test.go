@@ -68,11 +68,15 @@ func keepWriting(t *testing.T, s fabric.Store, id string, l *ledger, stop *atomi
 	for i := 0; !stop.Load(); i++ {
 		name := fmt.Sprintf("w-%s-%d", id, i)
 		_, err := s.Apply(t.Context(), create(name, "count-"+id))
-		if err != nil && fabric.ReasonOf(err) != "outcome-unknown" {
+		switch fabric.ReasonOf(err) {
+		case "", "outcome-unknown":
+			l.ack(name, err)
+		case "no-quorum", "busy": // refused, which takes seconds: the gap tells, and the audit that it was not applied
+			t.Logf("write %s: %v", name, err)
+		default:
 			t.Errorf("write %s: %v", name, err)
 			return
 		}
-		l.ack(name, err)
 	}
 }
 
