@@ -43,6 +43,7 @@ type Manager struct {
 	advertisers   advertisers
 	syncs         bool                  // there are sync sets
 	follows       []follower            // of sync sets
+	splitLooked   time.Time             // when sync sets that are split were looked for
 	routerSockets map[int]*openedSocket // by interface
 	received      bool                  // the first Set has come
 	looked        bool                  // the interfaces of the first Set are known

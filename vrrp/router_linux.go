@@ -44,6 +44,7 @@ type router struct {
 	defendAt    time.Time // when the next is due; zero: none is
 	ra          advertiser
 	unfit       string           // gateway of the same sync set that can't be Active here
+	stray       stray            // Active here, apart from the rest of the sync set
 	succeeded   bool             // the handover that ends this Active has a successor
 	frames      map[uint8][]byte // advertisements to the group, by priority
 	transitions []TransitionRecord
@@ -87,7 +88,7 @@ func (r *router) configure(g Gateway, p parent, now time.Time) {
 		}
 	}
 	if g.Sync == "" {
-		r.unfit = ""
+		r.unfit, r.stray = "", stray{}
 	}
 	c := g.config(r.key.Family, primary)
 	c.Priority = r.priority()
@@ -289,6 +290,7 @@ func (r *router) record(t Transition, now time.Time) {
 	r.turnRouter(t, now)
 	r.follow(t)
 	if t.From == Active {
+		r.stray = stray{}
 		r.endHandover(HandoverEnded{Done: t.To == Backup})
 	}
 }
@@ -489,6 +491,8 @@ func (r *router) problem(c Config) (message, reason string) {
 		err = wrapf("send", r.raErr, "advertise %s to hosts", r.key)
 	case r.unfit != "" && r.gateway.Priority > 0 && r.unfit != r.gateway.Name:
 		err = fabric.Errorf(fabric.CodeUnavailable, "sync-fault", "gateway %q of sync set %q can't be Active on this member", r.unfit, r.gateway.Sync)
+	case r.stray.lasts:
+		err = fabric.Errorf(fabric.CodeUnavailable, "sync-split", "this member is Active, and member %q is for the first gateway of sync set %q: it is offered to that one", r.stray.member, r.gateway.Sync)
 	case c.Priority == 0:
 		err = fabric.Errorf(fabric.CodeUnavailable, "priority-0", "this member may not be Active: its priority is 0")
 	default:

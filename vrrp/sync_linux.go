@@ -38,6 +38,52 @@ func (m *Manager) syncSets(now time.Time) {
 			r.do(r.machine.SetPriority(now, p), now)
 		}
 	}
+	if now.Sub(m.splitLooked) >= splitStep {
+		m.splitLooked = now
+		m.joinSplits(now)
+	}
+}
+
+// joinSplits hands over what is Active here to the member that is Active for the first of its sync set. Handovers and faults take a set along as they
+// happen; what they leave apart, or what was apart when it was made a set, stays so without preemption.
+func (m *Manager) joinSplits(now time.Time) {
+	intervals := map[string][]time.Duration{}
+	for _, g := range m.desired {
+		intervals[g.Sync] = append(intervals[g.Sync], g.Interval)
+	}
+	apart := strays(m.seats())
+	for k, r := range m.routers {
+		was := r.stray.lasts
+		if r.stray.look(now, apart[k], settle(intervals[r.gateway.Sync])) {
+			if to := r.gateway.addressOf(r.stray.member, k.Family); to.IsValid() { // without one it could go anywhere
+				m.follows = append(m.follows, follower{r, to})
+			}
+		}
+		m.changed = m.changed || was != r.stray.lasts
+	}
+}
+
+// seats are where the virtual routers of sync sets are Active. Of one whose seat is about to change, or that two members claim, it is not known.
+func (m *Manager) seats() []seat {
+	var all []seat
+	for k, g := range m.desired {
+		if g.Sync == "" {
+			continue
+		}
+		s := seat{set: g.Sync, gateway: g.Name, key: k}
+		if r := m.routers[k]; r != nil && !r.machine.HandingOver() && r.machine.Conflict() == nil {
+			switch state, since := r.machine.State(); state {
+			case Active:
+				s.here = true
+			case Backup:
+				if h := r.machine.Heard(); h.At.After(since) && h.Priority != PriorityFarewell {
+					s.member = g.Members[h.Source]
+				}
+			}
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // priority is the one in force: 0 while another gateway of the sync set is not fit here.
