@@ -1,12 +1,10 @@
 package gobgp
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,44 +35,46 @@ func (s *Speaker) setKeys(keys map[netip.Prefix]string) (err error) {
 
 // setListenKey gives the listening sockets a key for a prefix, or with an empty one takes it from them.
 func (s *Speaker) setListenKey(p netip.Prefix, key string) error {
-	files, err := os.ReadDir("/proc/self/fd")
+	err := s.eachListener(func(fd int, at netip.Addr) error {
+		if at != s.running.Listen.Addr() {
+			return nil // that of members: they have keys of their own
+		}
+		err := unix.SetsockoptTCPMD5Sig(fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG_EXT, md5Of(p, key))
+		if err == unix.ENOENT && key == "" {
+			return nil
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("set the BGP password for %s: %w", p, err)
-	}
-	for _, f := range files {
-		if target, err := os.Readlink("/proc/self/fd/" + f.Name()); err != nil || !strings.HasPrefix(target, "socket:") {
-			continue
-		}
-		n, err := strconv.Atoi(f.Name())
-		if err != nil {
-			continue
-		}
-		fd, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0) // see setUserTimeout
-		if err != nil {
-			continue
-		}
-		if s.listensOn(fd) {
-			err = unix.SetsockoptTCPMD5Sig(fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG_EXT, md5Of(p, key))
-			if err == unix.ENOENT && key == "" {
-				err = nil
-			}
-		}
-		unix.Close(fd)
-		if err != nil {
-			return fmt.Errorf("set the BGP password for %s: %w", p, err)
-		}
 	}
 	return nil
 }
 
-// listensOn tells whether a file is a socket on which sessions are accepted.
-func (s *Speaker) listensOn(fd int) bool {
+// eachListener has f do something to each socket on which sessions are accepted, and ends with its first error.
+func (s *Speaker) eachListener(f func(fd int, at netip.Addr) error) error {
+	var failure error
+	err := eachSocket(func(fd int) {
+		if at, ok := s.listensOn(fd); ok && failure == nil {
+			failure = f(fd, at)
+		}
+	})
+	return errors.Join(err, failure)
+}
+
+// listensOn tells whether a file is a socket on which sessions are accepted, and on which address.
+func (s *Speaker) listensOn(fd int) (at netip.Addr, ok bool) {
 	listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	if err != nil || listening == 0 {
-		return false
+		return at, false
 	}
 	local, port := address(unix.Getsockname(fd))
-	return local == s.running.Listen.Addr().Unmap() && port == int(s.running.Listen.Port())
+	for _, at := range []netip.Addr{s.running.Listen.Addr(), s.running.Mesh} {
+		if at.IsValid() && local == at.Unmap() && port == int(s.running.Port()) {
+			return at, true
+		}
+	}
+	return at, false
 }
 
 // md5Of is what TCP_MD5SIG_EXT in tcp(7) takes.

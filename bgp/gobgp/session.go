@@ -366,7 +366,7 @@ func (s *Speaker) countAccepted(ctx context.Context) {
 func own(p *api.Path) bool { return p.NeighborIp == "" || p.NeighborIp == "<nil>" }
 
 // start begins to speak, without peers and paths.
-func (s *Speaker) start(ctx context.Context, me fabric.Speaker) error {
+func (s *Speaker) start(ctx context.Context, me fabric.Speaker, closed bool) error {
 	g := &api.Global{Asn: me.ASN, RouterId: me.RouterID.String(), ListenPort: -1, UseMultiplePaths: true}
 	var at []netip.AddrPort
 	if me.Listen.IsValid() {
@@ -378,6 +378,9 @@ func (s *Speaker) start(ctx context.Context, me fabric.Speaker) error {
 	for _, a := range at {
 		g.ListenPort, g.ListenAddresses = int32(a.Port()), append(g.ListenAddresses, a.Addr().String())
 	}
+	if closed {
+		g.BindToDevice = loopback
+	}
 	if err := s.server.StartBgp(ctx, &api.StartBgpRequest{Global: g}); err != nil {
 		if len(at) > 0 {
 			return fabric.Errorf(fabric.CodeUnavailable, fabric.ReasonListenFailed, "accept BGP sessions on %v: %w", at, err).
@@ -385,7 +388,7 @@ func (s *Speaker) start(ctx context.Context, me fabric.Speaker) error {
 		}
 		return fmt.Errorf("start BGP: %w", err)
 	}
-	s.running, s.began = &me, time.Now()
+	s.running, s.began, s.closed = &me, time.Now(), closed
 	return s.assignPolicies(ctx)
 }
 

@@ -26,6 +26,7 @@ type Config struct {
 	Imports []fabric.Import         // what is taken of peers; of a peer that is not here, nothing
 	Keys    map[netip.Prefix]string // TCP MD5 passwords of connections that are accepted, beside those of peers
 	RPKI    []fabric.RoutingRPKI
+	Closed  bool           // sessions are accepted from this host alone: nobody guards the sockets that they come in by
 	Own     []netip.Prefix // nothing inside of these is taken of any peer that is not another member
 	// NextHops are, by name, the IPv6 next hops to tell other members whose sessions run over IPv4; those without one are not told of IPv6 prefixes.
 	NextHops map[string]netip.Addr
@@ -85,6 +86,7 @@ type Speaker struct {
 	classes   *classes
 	round     uint64                  // of classify
 	keys      map[netip.Prefix]string // that listening sockets have
+	closed    bool                    // listening sockets take nothing of other hosts
 	imports   string                  // that are in force, see importKey
 	judged    map[netip.Addr]string   // what the paths that are kept were judged by, see importRules
 	mesh      string                  // that is in force, see meshKey
@@ -280,13 +282,13 @@ func (s *Speaker) carryOut(ctx context.Context, c *Config) (done bool, err error
 		return true, s.setCaches(ctx, &Config{})
 	}
 	if s.running == nil {
-		if err := s.start(ctx, *c.Speaker); err != nil {
+		if err := s.start(ctx, *c.Speaker, c.Closed); err != nil {
 			return false, err
 		}
 	}
 	// Sessions that go, go first: their addresses may be another's now. Sessions that come, come last: their first words are complete then.
 	err = errors.Join(s.dropPeers(ctx, c), s.setCaches(ctx, c))
-	err = errors.Join(err, s.setKeys(c.Keys))
+	err = errors.Join(err, s.setKeys(c.Keys), s.setDoor(c.Closed))
 	done, perr := s.setPaths(ctx, c, s.classify(c))
 	if err = errors.Join(err, perr); !done {
 		return false, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -27,24 +28,39 @@ type filter struct {
 	now   guard
 	known bool // what the table is is known to be now
 	rules int  // in the table
+
+	failure error // of the last attempt to make it what it should be
+	pause   time.Duration
+	again   time.Time // when the next attempt is due; zero: none is
 }
 
-// put makes the table what the guard says, in one transaction. Repeats are free.
-func (f *filter) put(g guard) error {
-	if f.known && f.now.equal(g) {
-		return nil
+// Pauses between attempts that fail: others' transactions may come in between, which is over soon, or the kernel may have no nftables.
+const (
+	firstFilterPause = 50 * time.Millisecond
+	longFilterPause  = 10 * time.Second
+)
+
+// put makes the table what the guard says, in one transaction. Repeats are free, and those of what has just failed wait.
+func (f *filter) put(g guard, now time.Time) error {
+	if f.known && f.now.equal(g) || f.failure != nil && now.Before(f.again) {
+		return f.failure
 	}
 	f.known = false
-	err := f.install(g)
-	if err != nil {
-		err = f.install(g) // others' transactions may have come in between, and until it is there anybody gets in
+	if err := f.install(g); err != nil {
+		f.failure = fmt.Errorf("guard BGP with nftables table %s: %w", filterTable, err)
+		f.pause = min(max(2*f.pause, firstFilterPause), longFilterPause)
+		f.again = now.Add(f.pause)
+		return f.failure
 	}
-	if err != nil {
-		return fmt.Errorf("guard BGP with nftables table %s: %w", filterTable, err)
-	}
-	f.now, f.known = g, true
+	f.now, f.known, f.failure, f.pause, f.again = g, true, nil, 0, time.Time{}
 	return nil
 }
+
+// remove takes the table away.
+func (f *filter) remove() error { return f.install(guard{}) }
+
+// Deadline is when an attempt is due; ok is false when none is.
+func (f *filter) Deadline() (at time.Time, ok bool) { return f.again, !f.again.IsZero() }
 
 func (f *filter) install(g guard) error {
 	conn, err := nftables.New()

@@ -1,9 +1,12 @@
 package router
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -66,6 +69,111 @@ func onlyPeersReach(t *testing.T, to string) {
 	m.set()
 	if out := m.node.Run("nft", "list", "tables"); strings.Contains(out, filterTable) || !strings.Contains(out, "inet mine") {
 		t.Errorf("tables are\n%s", out)
+	}
+}
+
+// occupy makes the worker's table somebody else's, so that the worker can't have it, until the function that it gives is called.
+func occupy(t *testing.T, n *bgptest.Node) (leave func()) {
+	t.Helper()
+	c := exec.Command("nsenter", "--net=/run/netns/"+n.Name, "--", "nft", "-i")
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	leave = func() {
+		c.Process.Kill()
+		c.Wait()
+	}
+	t.Cleanup(leave)
+	// A table that has an owner goes with it.
+	if _, err := fmt.Fprintf(in, "add table inet %s { flags owner; }\n", filterTable); err != nil {
+		t.Fatal(err)
+	}
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		if out := n.Run("nft", "list", "tables"); !strings.Contains(out, filterTable) {
+			return out
+		}
+		return ""
+	})
+	return leave
+}
+
+func TestNobodyGetsInWithoutTheFilter(t *testing.T) {
+	const listen = "10.98.0.11:179"
+	s := newSite(t, 1)
+	m := s.members[0]
+	stranger := bgptest.NewNode(t, "stranger")
+	s.frr.Node.Link("lan9", stranger, "eth0")
+	s.frr.Node.IP("link set dev lan9 master lan")
+	stranger.Address("eth0", "10.98.0.99/24")
+	s.frr.Vtysh("configure terminal", "router bgp 65001", "no neighbor 10.98.0.11 passive", "neighbor 10.98.0.11 timers connect 1")
+	m.value.Speaker.Listen = netip.MustParseAddrPort(listen)
+	m.value.Peers[0].Passive = true
+	nobody := func() {
+		t.Helper()
+		for _, n := range []*bgptest.Node{s.frr.Node, stranger} {
+			if err := reach(t, n, listen); err == nil {
+				t.Errorf("%s got in without a filter", n.Name)
+			}
+		}
+	}
+	waits := func() {
+		t.Helper()
+		bgptest.Eventually(t, 5*time.Second, func() string {
+			state, err := m.client.State(t.Context())
+			if err != nil || state.Worker.Reason != fabric.ReasonFilterFailed {
+				return fmt.Sprintf("%+v, %v", state.Worker, err)
+			}
+			return ""
+		})
+	}
+	leave := occupy(t, m.node)
+	m.start()
+	m.set()
+	waits()
+	s.gateways(anycast6, "fd98::11") // the member dials
+	if p := m.peer("up4"); p.Hold != fabric.ReasonFilterFailed || !strings.Contains(p.LastError, filterTable) {
+		t.Errorf("%+v", p)
+	}
+	nobody()
+	leave()
+	s.gateways(anycast4, "10.98.0.11")
+	if p := m.peer("up6"); p.Flaps != 0 || !p.Established() {
+		t.Errorf("the session that the member dialled: %+v", p)
+	}
+	if err := reach(t, stranger, listen); err == nil {
+		t.Error("a stranger reached it")
+	}
+	// The filter goes while there are sessions: they go on, and nobody else gets in.
+	m.node.Run("nft", "delete", "table", "inet", filterTable)
+	leave = occupy(t, m.node)
+	m.node.IP("link add extra type bridge") // something to look for
+	waits()
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		if err := reach(t, s.frr.Node, listen); err == nil {
+			return "the door is still open"
+		}
+		return ""
+	})
+	nobody()
+	for _, name := range []string{"up4", "up6"} {
+		if p := m.peer(name); p.Flaps != 0 || !p.Established() {
+			t.Errorf("%+v", p)
+		}
+	}
+	leave()
+	bgptest.Eventually(t, 15*time.Second, func() string {
+		if err := reach(t, s.frr.Node, listen); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	if err := reach(t, stranger, listen); err == nil {
+		t.Error("a stranger reached it")
 	}
 }
 

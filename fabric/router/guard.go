@@ -1,8 +1,10 @@
 package router
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"netfabric/fabric"
 )
@@ -57,4 +59,19 @@ func (g guard) equal(o guard) bool {
 		return a.listen == b.listen && slices.Equal(a.admit, b.admit) && slices.Equal(a.open, b.open)
 	}
 	return slices.EqualFunc(g.doors, o.doors, same) && slices.Equal(g.near, o.near)
+}
+
+// guard has the packet filter be g, and tells whether sessions may be accepted behind it.
+func (w *Worker) guard(g guard, now time.Time) bool {
+	before := w.filterErr
+	w.filterErr = w.filter.put(g, now)
+	if fmt.Sprint(w.filterErr) != fmt.Sprint(before) {
+		w.bump()
+		if w.filterErr != nil {
+			w.log.Error("BGP is not guarded: no sessions are accepted until it is", "error", w.filterErr)
+		} else {
+			w.log.Info("BGP is guarded again")
+		}
+	}
+	return w.filterErr == nil && len(g.doors) > 0
 }

@@ -72,6 +72,9 @@ func (w *Worker) peerStates(sessions []fabric.PeerState, states map[string]fabri
 		} else if !ok {
 			continue
 		}
+		if w.filterErr != nil && !s.Established() && (p.Passive || p.Dynamic.IsValid()) && (s.Hold == "" || s.Hold == fabric.ReasonNoCaller) {
+			s.Hold, s.LastError = fabric.ReasonFilterFailed, fmt.Sprintf("no sessions are accepted: %s", w.filterErr)
+		}
 		s.Flaps += w.lost[p.Name]
 		if warning := rivalWarning(p, w.found); warning != "" {
 			s.Warning = joinWords(s.Warning, warning)

@@ -148,7 +148,7 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 				farewell{ceaseBound, w.speaker.Stop},
 				farewell{bfdBound, w.bfd.Stop},
 			)
-			if err := w.filter.put(guard{}); err != nil {
+			if err := w.filter.remove(); err != nil {
 				w.log.Warn("the packet filter stays", "error", err)
 			}
 			return nil
@@ -406,14 +406,14 @@ func (w *Worker) step(now time.Time) time.Time {
 		if err := w.kernel.load(); err != nil {
 			w.log.Error("cannot see kernel routes", "error", err)
 		}
-		if len(w.failed) > 0 || w.pruneErr != nil || w.filterErr != nil || w.filter.lost() || !maps.EqualFunc(before, w.kernel.installed, slices.Equal) {
+		if len(w.failed) > 0 || w.pruneErr != nil || w.filter.lost() || !maps.EqualFunc(before, w.kernel.installed, slices.Equal) {
 			w.dirty = true
 		}
 	}
 	if w.pardoned(now) || w.answer(now) {
 		w.dirty = true
 	}
-	if w.leave.Expire(now) {
+	if at, ok := w.filter.Deadline(); w.leave.Expire(now) || ok && !now.Before(at) {
 		w.dirty = true
 	}
 	if w.hops.look(w.routing.Peers, now) {
@@ -434,6 +434,9 @@ func (w *Worker) step(now time.Time) time.Time {
 		next = at
 	}
 	if at, ok := w.callers.next(); ok && at.Before(next) {
+		next = at
+	}
+	if at, ok := w.filter.Deadline(); ok && at.Before(next) {
 		next = at
 	}
 	if !w.tell.IsZero() && !now.Before(w.tell) {
@@ -549,13 +552,10 @@ func (w *Worker) settle(now time.Time) {
 	before := w.held
 	open, w.held = admit(w.peers, missing, states, w.begun, w.watchdog.penalties, before, now)
 	w.lost.note(w.speaker.State().Peers, w.held, before)
-	if w.filterErr = w.filter.put(guardOf(w.routing.Speaker, open, w.open())); w.filterErr != nil {
-		w.log.Error("BGP is not guarded", "error", w.filterErr)
-		w.reloadIn(retryAfter)
-	}
+	guarded := w.guard(guardOf(w.routing.Speaker, open, w.open()), now)
 	// Only now that routes are there, and before any goes: nothing is promised that can't be kept.
 	w.speaker.Apply(gobgp.Config{
-		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.expanded.Imports, Keys: keysOf(w.routing.Peers), RPKI: w.routing.RPKI, Own: w.routing.Own, NextHops: w.hops.found, Version: w.version, Restarting: w.restarts,
+		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.expanded.Imports, Keys: keysOf(w.routing.Peers), Closed: !guarded, RPKI: w.routing.RPKI, Own: w.routing.Own, NextHops: w.hops.found, Version: w.version, Restarting: w.restarts,
 	})
 	w.pruneErr = w.kernel.prune(want)
 	if len(w.failed) > 0 || w.pruneErr != nil {
