@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/canonical/go-dqlite v1.11.5
+	github.com/cenkalti/rpc2 v1.0.5
 	github.com/google/nftables v0.3.0
 	github.com/google/renameio v1.0.1
 	github.com/google/uuid v1.6.0
@@ -29,6 +30,7 @@ require (
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
 	github.com/Rican7/retry v0.3.1 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/cenkalti/hub v1.0.2 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dgryski/go-farm v0.0.0-20240924180020-3414d57e47da // indirect
 	github.com/eapache/channels v1.1.0 // indirect

@@ -52,6 +52,7 @@ const (
 	TrackRoute   TrackType = "route"   // the kernel has the route Target in its main table
 	TrackCarrier TrackType = "carrier" // the interface Target is up and has a carrier
 	TrackCheck   TrackType = "check"   // something answers; Target is TYPE:WHERE, see Probe
+	TrackChassis TrackType = "chassis" // the member forwards for OVN: ovs-vswitchd runs and has flows, and ovn-controller has not been away for long
 )
 
 // Track makes a member give up a gateway, or its rank, while something that it needs is not there.
@@ -121,8 +122,12 @@ func (t Track) check() error {
 		}
 	case TrackCarrier:
 		return CheckInterface("interface", t.Target)
+	case TrackChassis:
+		if t.Target != "" {
+			return Invalidf("bad-track", "track %s: a member has one chassis, and %q names none", t, t.Target).WithFix("use chassis")
+		}
 	default:
-		return Invalidf("bad-track", "track %s: unknown type %q", t, t.Type).WithFix("use bgp, bgp:PEER, route:PREFIX, carrier:INTERFACE or check:TYPE:WHERE")
+		return Invalidf("bad-track", "track %s: unknown type %q", t, t.Type).WithFix("use bgp, bgp:PEER, route:PREFIX, carrier:INTERFACE, chassis or check:TYPE:WHERE")
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func TestGatewayValidate(t *testing.T) {
 
 func TestParseTrack(t *testing.T) {
 	for text, want := range map[string]string{
-		"bgp": "bgp", "bgp:tor1,20": "bgp:tor1,20", "route:0.0.0.0/0": "route:0.0.0.0/0", "route:2001:db8::1/32": "route:2001:db8::/32", "carrier:eth2,50": "carrier:eth2,50",
+		"bgp": "bgp", "bgp:tor1,20": "bgp:tor1,20", "route:0.0.0.0/0": "route:0.0.0.0/0", "route:2001:db8::1/32": "route:2001:db8::/32", "carrier:eth2,50": "carrier:eth2,50", "chassis": "chassis", "chassis,30": "chassis,30",
 		"check:icmp:192.0.2.2":                                "check:icmp:192.0.2.2",
 		"check:icmp:[2001:db8::2],interval=200ms,50":          "check:icmp:[2001:db8::2],interval=200ms,50",
 		"check:tcp:192.0.2.2:179,20,fall=3,timeout=100ms":     "check:tcp:192.0.2.2:179,timeout=100ms,fall=3,20",
@@ -101,7 +101,7 @@ func TestParseTrack(t *testing.T) {
 			t.Errorf("%s: %s, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "moon", "route", "route:10.0.0.1", "carrier", "bgp,0", "bgp,254", "bgp,-1", "bgp,x", "carrier:eth2,", "bgp,5,6", "bgp,rise=2", "check", "check:icmp", "check:icmp:eth0", "check:icmp:192.0.2.2:80",
+	for _, text := range []string{"", "moon", "route", "route:10.0.0.1", "carrier", "chassis:n1", "bgp,0", "bgp,254", "bgp,-1", "bgp,x", "carrier:eth2,", "bgp,5,6", "bgp,rise=2", "check", "check:icmp", "check:icmp:eth0", "check:icmp:192.0.2.2:80",
 		"check:tcp:192.0.2.2", "check:tcp:192.0.2.2:0", "check:tcp:192.0.2.2:80/x", "check:process", "check:exec:/bin/true", "check:icmp:224.0.0.1", "check:icmp:fe80::1%eth0",
 		"check:dns:192.0.2.2:53", "check:icmp:192.0.2.2,interval=10ms", "check:icmp:192.0.2.2,interval=1.5ms", "check:icmp:192.0.2.2,timeout=2s", "check:icmp:192.0.2.2,rise=0",
 		"check:icmp:192.0.2.2,rise=101", "check:icmp:192.0.2.2,254", "check:http:192.0.2.2:80/a b"} {

@@ -28,7 +28,7 @@ var rules = []rule{
 	{"fabric/fabrictest", []string{"fabric"}},
 	{"fabric/inside", []string{"fabric"}},
 	{"fabric/realtime", nil},
-	{"fabric/router", []string{"fabric", "fabric/inside", "fabric/realtime", "bgp", "vrrp"}},
+	{"fabric/router", []string{"fabric", "fabric/inside", "fabric/realtime", "bgp", "vrrp", "ovn/chassis"}},
 	{"bgp", []string{"fabric"}},
 	{"bgp/gobgp", []string{"fabric", "bgp"}},
 	{"cluster", []string{"fabric"}},
@@ -36,6 +36,7 @@ var rules = []rule{
 	{"compute", []string{"fabric"}},
 	{"compute/lxc", []string{"fabric", "compute"}},
 	{"compute/busyboximage", []string{"compute/busyboximage"}},
+	{"ovn/chassis", nil},
 	{"storage", []string{"fabric"}},
 	{"storage/dir", []string{"fabric", "storage"}},
 	{"storage/storagetest", []string{"fabric", "storage"}},
@@ -51,6 +52,7 @@ var owners = map[string][]string{
 	"github.com/lxc/incus":           {"fabric/api", "cmd/fabricctl"},
 	"github.com/prometheus":          {"fabric/api"},
 	"github.com/ovn-org/libovsdb":    {"ovn"},
+	"github.com/cenkalti/rpc2":       {"ovn/chassis"},
 }
 
 const module = "netfabric/"

@@ -5,7 +5,7 @@ set -eu
 
 build="gcc pkg-config libdqlite-dev libraft-dev libsqlite3-dev libuv1-dev liblz4-dev lxc-dev"
 run="lxc iproute2 nftables ethtool procps util-linux busybox-static tar xz-utils zstd squashfs-tools squashfs-tools-ng uidmap"
-lab="frr bird2 exabgp stayrtr keepalived tcpdump iputils-ping lxd-client"
+lab="openvswitch-switch ovn-host ovn-central frr bird2 exabgp stayrtr keepalived tcpdump iputils-ping lxd-client"
 
 missing=
 for package in $build $run $lab; do

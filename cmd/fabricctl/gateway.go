@@ -30,6 +30,7 @@ is taken off its priority.
   bgp, bgp:PEER       a BGP session of the member is established
   route:PREFIX        the kernel has this route
   carrier:INTERFACE   the interface is up and has a carrier
+  chassis             the member forwards for OVN: ovs-vswitchd has flows
   check:TYPE:WHERE    something answers: icmp:ADDRESS, tcp:ADDRESS:PORT, http:ADDRESS:PORT/PATH, https:ADDRESS:PORT/PATH, dns:ADDRESS:PORT/NAME;
                       with ,interval=TIME ,timeout=TIME ,rise=N ,fall=N (default 1s, 500ms, 1, 2)`,
 		Example: `  fabricctl gateway create uplink-gw --interface eth1 --address 192.0.2.1/24 --address 2001:db8:2::1/64
@@ -51,7 +52,7 @@ is taken off its priority.
 	peers := protocolFlags(cmd, &post)
 	a.flagNames(cmd, "members", members)
 	// The only error is that there is no such flag.
-	_ = cmd.RegisterFlagCompletionFunc("track", cobra.FixedCompletions([]string{"bgp", "bgp:", "route:0.0.0.0/0", "route:::/0", "carrier:", "check:icmp:", "check:tcp:", "check:http:", "check:https:", "check:dns:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	_ = cmd.RegisterFlagCompletionFunc("track", cobra.FixedCompletions([]string{"bgp", "bgp:", "route:0.0.0.0/0", "route:::/0", "carrier:", "chassis", "check:icmp:", "check:tcp:", "check:http:", "check:https:", "check:dns:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		post.Name = args[0]
 		if post.Interface == "" || len(*addresses) == 0 {

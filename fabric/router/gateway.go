@@ -96,7 +96,7 @@ func (g *gateways) run(ctx context.Context, t tracked) {
 	var stop func()
 	ended := false
 	retry := time.NewTimer(time.Hour)
-	t.checks = newTrackChecks(g.poke)
+	t.checks, t.chassis = newTrackChecks(g.poke), newTrackChassis(g.poke)
 	resumed := g.client.Healthy(ctx) == nil
 	if resumed {
 		t.grace = time.Now().Add(sessionGrace)
@@ -128,6 +128,7 @@ func (g *gateways) run(ctx context.Context, t tracked) {
 			stop, sent, ended, resumed = nil, nil, true, false
 			g.forgetUplinks()
 			t.checks.set(ctx, nil, false)
+			t.chassis.set(ctx, nil, false)
 			continue
 		}
 		ended = false
@@ -137,7 +138,9 @@ func (g *gateways) run(ctx context.Context, t tracked) {
 		if anew {
 			sent = nil
 		}
-		t.checks.set(ctx, wanted, resumed || sent != nil)
+		trusted := resumed || sent != nil
+		t.checks.set(ctx, wanted, trusted)
+		t.chassis.set(ctx, wanted, trusted)
 		value, err := json.Marshal(g.configured(wanted, t))
 		if err == nil && !bytes.Equal(value, sent) {
 			bound, cancel := context.WithTimeout(ctx, callBound)

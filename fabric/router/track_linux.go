@@ -17,6 +17,7 @@ type tracked struct {
 	sessions func() []fabric.PeerState
 	links    *links
 	checks   *trackChecks
+	chassis  *trackChassis
 	grace    time.Time // until then a session that is not there may be on its way
 }
 
@@ -71,6 +72,8 @@ func (t tracked) states(tracks []fabric.Track, routes map[netip.Prefix]bool) []f
 			}
 		case fabric.TrackCheck:
 			s.Up, s.Message = t.checks.state(track)
+		case fabric.TrackChassis:
+			s.Up, s.Message = t.chassis.state()
 		case fabric.TrackCarrier:
 			if l, ok := t.links.get(track.Target); !ok || !l.up {
 				s.Up, s.Message = false, fmt.Sprintf("interface %s is down or has no carrier", track.Target)

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"netfabric/fabric"
+	"netfabric/ovn/chassis"
 )
 
 func TestTrackedPriority(t *testing.T) {
@@ -37,11 +39,12 @@ func TestTrackStates(t *testing.T) {
 		sessions: func() []fabric.PeerState {
 			return []fabric.PeerState{{Name: "a", State: "established"}, {Name: "b", State: "active"}}
 		},
-		links: &links{all: map[string]link{"eth1": {1, true}, "eth2": {2, false}}},
+		chassis: &trackChassis{watcher: chassis.New(func() {})},
+		links:   &links{all: map[string]link{"eth1": {1, true}, "eth2": {2, false}}},
 	}
 	known := netip.MustParsePrefix("0.0.0.0/0")
 	for text, up := range map[string]bool{
-		"bgp": true, "bgp:a": true, "bgp:b": false, "bgp:c": false, "carrier:eth1": true, "carrier:eth2": false, "carrier:eth3": false,
+		"bgp": true, "bgp:a": true, "bgp:b": false, "bgp:c": false, "carrier:eth1": true, "carrier:eth2": false, "carrier:eth3": false, "chassis": false,
 		"route:0.0.0.0/0": true, "route:::/0": false,
 	} {
 		track, err := fabric.ParseTrack(text)
@@ -53,7 +56,11 @@ func TestTrackStates(t *testing.T) {
 			t.Errorf("%s: %+v, want %v", text, s, up)
 		}
 	}
-	// A worker that comes back to running gateways waits for its sessions.
+	// A worker that comes back to running gateways waits for its sessions, and for what the chassis says.
+	x.chassis.trusted = true
+	if s := x.states([]fabric.Track{{Type: fabric.TrackChassis}}, nil)[0]; !s.Up {
+		t.Errorf("trusted: %+v", s)
+	}
 	x.grace = time.Now().Add(time.Hour)
 	if s := x.states([]fabric.Track{{Type: fabric.TrackBGP, Target: "b"}}, nil)[0]; !s.Up {
 		t.Errorf("within the grace: %+v", s)
@@ -128,5 +135,30 @@ func TestTracksOfSyncSet(t *testing.T) {
 	}
 	if len(tracks["a"]) != 1 {
 		t.Errorf("the tracks of one gateway were changed: %v", tracks["a"])
+	}
+}
+
+func TestTrackChassis(t *testing.T) {
+	t.Setenv("OVS_RUNDIR", t.TempDir())
+	t.Setenv("OVN_RUNDIR", t.TempDir())
+	told := make(chan struct{}, 10)
+	c := newTrackChassis(func() { told <- struct{}{} })
+	if up, _ := c.state(); !up {
+		t.Error("it is down while nobody asks")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	gateways := []fabric.RoutingGateway{{Tracks: []fabric.Track{{Type: fabric.TrackChassis}}}}
+	c.set(ctx, gateways, true)
+	watcher := c.watcher
+	<-told
+	if up, message := c.state(); up || message != "ovs-vswitchd is not running" {
+		t.Errorf("a host without OVN: %v %q", up, message)
+	}
+	if c.set(ctx, gateways, true); c.watcher != watcher {
+		t.Error("it is watched anew")
+	}
+	if c.set(ctx, nil, true); c.watcher != nil {
+		t.Error("it is watched for nobody")
 	}
 }
