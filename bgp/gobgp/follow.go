@@ -131,6 +131,7 @@ func (x *Learned) attribute(a *anypb.Any) {
 	case *api.OriginAttribute:
 		x.rank.origin = m.Origin
 	case *api.AsPathAttribute:
+		x.source = source(m.Segments)
 		for _, s := range m.Segments {
 			switch s.Type {
 			case api.AsSegment_AS_SEQUENCE:
@@ -140,6 +141,22 @@ func (x *Learned) attribute(a *anypb.Any) {
 			}
 		}
 	}
+}
+
+// source is the AS that announces a route, see Learned.
+func source(path []*api.AsSegment) uint32 {
+	if len(path) == 0 {
+		return 0
+	}
+	switch last := path[len(path)-1]; last.Type {
+	case api.AsSegment_AS_SEQUENCE:
+		if len(last.Numbers) > 0 {
+			return last.Numbers[len(last.Numbers)-1]
+		}
+	case api.AsSegment_AS_SET:
+		return sourceSet
+	}
+	return 0 // of confederations, we see the inside of our own alone
 }
 
 // know has what comes of peers judged by what c says of them.

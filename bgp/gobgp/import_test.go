@@ -11,8 +11,10 @@ import (
 
 	api "github.com/osrg/gobgp/v3/api"
 	"github.com/osrg/gobgp/v3/pkg/server"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"netfabric/bgp/bgptest"
+	"netfabric/bgp/rtr"
 	"netfabric/fabric"
 )
 
@@ -145,6 +147,10 @@ func TestKeptPathsAreJudgedByTheConfig(t *testing.T) {
 		{"rules of another peer", func(c *Config) { c.Imports = append(c.Imports, fabric.Import{Peer: "two"}) }, all},
 		{"own address space", func(c *Config) { c.Own = []netip.Prefix{netip.MustParsePrefix("10.50.0.0/16")} }, other.String()},
 		{"another speaker", func(c *Config) { c.Speaker.RouterID = netip.MustParseAddr("192.0.2.10") }, all},
+		{"without the peer", func(c *Config) { c.Peers = nil }, ""},
+		{"another speaker without the peer", func(c *Config) { c.Speaker.ASN, c.Peers = 65011, nil }, ""},
+		{"another speaker with the peer elsewhere", func(c *Config) { c.Speaker.ASN, c.Peers[0].Address = 65011, netip.MustParseAddr("127.0.0.3") }, ""},
+		{"no speaker", func(c *Config) { c.Speaker = nil }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := quiet(t)
@@ -178,5 +184,89 @@ func TestKeptPathsAreJudgedByTheConfig(t *testing.T) {
 				t.Errorf("kept: %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+func TestKeptPathsAreJudgedByNewVRPs(t *testing.T) {
+	good, bad, new := netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("192.0.2.0/24")
+	set := func(all ...rtr.VRP) map[rtr.VRP]struct{} {
+		m := map[rtr.VRP]struct{}{}
+		for _, v := range all {
+			m[v] = struct{}{}
+		}
+		return m
+	}
+	vrp := func(p netip.Prefix, asn uint32) rtr.VRP {
+		return rtr.VRP{Prefix: p, MaxLength: uint8(p.Bits()), ASN: asn}
+	}
+	rejects := fabric.PolicyRule{Action: fabric.PolicyReject, Match: fabric.PolicyMatch{Validation: []string{fabric.ValidationInvalid}}}
+	accepts := fabric.PolicyRule{Action: fabric.PolicyAccept}
+	onlyValid := fabric.PolicyRule{Action: fabric.PolicyAccept, Match: fabric.PolicyMatch{Validation: []string{fabric.ValidationValid}}}
+	for _, c := range []struct {
+		name          string
+		rules         []fabric.PolicyRule
+		before, after map[rtr.VRP]struct{}
+		want          string
+	}{
+		{"one is invalid now, one valid", []fabric.PolicyRule{rejects, accepts}, set(vrp(good, 65001)), set(vrp(good, 65001), vrp(bad, 65099), vrp(new, 65001)), "198.51.100.0/24 192.0.2.0/24"},
+		{"nothing is known any more", []fabric.PolicyRule{rejects, accepts}, set(vrp(good, 65001)), nil, "198.51.100.0/24 203.0.113.0/24 192.0.2.0/24"},
+		{"only what is valid", []fabric.PolicyRule{onlyValid}, set(vrp(good, 65001), vrp(bad, 65001), vrp(new, 65001)), set(vrp(good, 65001)), "198.51.100.0/24"},
+		{"rules that do not ask", []fabric.PolicyRule{accepts}, nil, set(vrp(bad, 65099)), "198.51.100.0/24 203.0.113.0/24 192.0.2.0/24"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := quiet(t)
+			config := loopConfig(loopPeer(1))
+			config.Imports = []fabric.Import{{Peer: "one", Rules: c.rules}}
+			s.Apply(*config)
+			if err := s.put(t.Context(), config); err != nil {
+				t.Fatal(err)
+			}
+			a, all := config.Peers[0].Address, []netip.Prefix{good, bad, new}
+			for _, p := range all {
+				x := from(a, 1)
+				x.source = 65001
+				s.learned.set(p, []Learned{x})
+			}
+			s.learned.hold(a, time.Minute)
+			for _, p := range all {
+				s.learned.set(p, nil)
+			}
+			s.learned.take()
+			s.validator.judged, s.validator.said, s.validator.serial = c.before, c.after, 2
+			s.revalidate(t.Context(), 2)
+			var kept []string
+			for _, p := range all {
+				if len(s.learned.best(p)) > 0 {
+					kept = append(kept, p.String())
+				}
+			}
+			if got := strings.Join(kept, " "); got != c.want {
+				t.Errorf("kept: %q, want %q", got, c.want)
+			}
+			if gone := len(s.learned.take().Paths); gone != len(all)-len(kept) {
+				t.Errorf("%d prefixes changed", gone)
+			}
+		})
+	}
+}
+
+func TestSourceOfPaths(t *testing.T) {
+	sequence := func(numbers ...uint32) *api.AsSegment {
+		return &api.AsSegment{Type: api.AsSegment_AS_SEQUENCE, Numbers: numbers}
+	}
+	for _, c := range []struct {
+		path []*api.AsSegment
+		want uint32
+	}{
+		{nil, 0},
+		{[]*api.AsSegment{sequence(65001)}, 65001},
+		{[]*api.AsSegment{sequence(65001, 65002), sequence(65003, 65004)}, 65004},
+		{[]*api.AsSegment{sequence(65001), {Type: api.AsSegment_AS_SET, Numbers: []uint32{65002, 65003}}}, sourceSet},
+		{[]*api.AsSegment{{Type: api.AsSegment_AS_CONFED_SEQUENCE, Numbers: []uint32{65002}}}, 0},
+	} {
+		x, _ := learnedOf(&api.Path{NeighborIp: "192.0.2.1", Pattrs: []*anypb.Any{packed(&api.AsPathAttribute{Segments: c.path})}})
+		if x.source != c.want {
+			t.Errorf("%v: %d, want %d", c.path, x.source, c.want)
+		}
 	}
 }

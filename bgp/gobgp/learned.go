@@ -3,6 +3,7 @@ package gobgp
 import (
 	"cmp"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -13,8 +14,12 @@ import (
 type Learned struct {
 	Peer    netip.Addr // address, without zone
 	NextHop netip.Addr // may be link-local, and of the other IP version than the prefix (RFC 8950)
+	source  uint32     // AS that announces it (RFC 6811, 2); 0: the one that the session has here; sourceSet: one of several
 	rank    rank
 }
+
+// sourceSet is an AS number that nobody has (RFC 7300).
+const sourceSet = math.MaxUint32
 
 // rank is what makes paths better or worse (RFC 4271, 9.1.2.2). Where it is the same, all are used.
 type rank struct {
@@ -126,17 +131,36 @@ func (l *learned) drop(peer netip.Addr) {
 	l.wake()
 }
 
-// dropInside keeps nothing of a peer any more that leads into a range of own.
-func (l *learned) dropInside(peer netip.Addr, own []netip.Prefix) {
+// dropWhere keeps those paths of a peer no more that are.
+func (l *learned) dropWhere(peer netip.Addr, are func(netip.Prefix, Learned) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for p := range l.kept[peer].paths {
-		if slices.ContainsFunc(own, func(o netip.Prefix) bool { return o.Bits() <= p.Bits() && o.Contains(p.Addr()) }) {
+	for p, x := range l.kept[peer].paths {
+		if are(p, x) {
 			l.moved[p] = true
 			delete(l.kept[peer].paths, p)
 		}
 	}
 	l.wake()
+}
+
+// only keeps nothing any more of peers but these.
+func (l *learned) only(peers map[netip.Addr]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for peer := range l.kept {
+		if !peers[peer] {
+			l.release(peer)
+		}
+	}
+	l.wake()
+}
+
+// keptOf are the paths that are kept of a peer.
+func (l *learned) keptOf(peer netip.Addr) map[netip.Prefix]Learned {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.kept[peer].paths)
 }
 
 func (l *learned) release(peer netip.Addr) {

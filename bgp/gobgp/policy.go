@@ -64,7 +64,9 @@ func (s *Speaker) judgeKept(c *Config) {
 		if rules[a] != s.judged[a] {
 			s.learned.drop(a)
 		} else if !p.Mesh {
-			s.learned.dropInside(a, c.Own)
+			s.learned.dropWhere(a, func(p netip.Prefix, _ Learned) bool {
+				return slices.ContainsFunc(c.Own, func(o netip.Prefix) bool { return o.Bits() <= p.Bits() && o.Contains(p.Addr()) })
+			})
 		}
 	}
 	s.judged = rules

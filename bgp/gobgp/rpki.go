@@ -1,9 +1,11 @@
 package gobgp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -20,6 +22,9 @@ type validator struct {
 	data    chan struct{}         // VRPs changed
 	state   chan struct{}         // something else did
 	heard   chan uint32           // GoBGP has the VRPs of a serial number of the feed
+	serial  uint32                // of what the feed said last
+	said    map[rtr.VRP]struct{}  // that
+	judged  map[rtr.VRP]struct{}  // by which everything was judged last
 }
 
 type rtrClient struct {
@@ -97,8 +102,8 @@ func (s *Speaker) feedData(ctx context.Context) {
 	for _, c := range v.clients {
 		maps.Copy(all, c.VRPs())
 	}
-	serial := v.feed.Set(all)
-	go s.awaitSerial(ctx, serial)
+	v.serial, v.said = v.feed.Set(all), all
+	go s.awaitSerial(ctx, v.serial)
 }
 
 // Times of awaitSerial: to ask costs GoBGP a walk over all VRPs.
@@ -129,8 +134,8 @@ func (s *Speaker) awaitSerial(ctx context.Context, serial uint32) {
 	}
 }
 
-// revalidate has what peers told judged anew where their import rules look at origin validation.
-func (s *Speaker) revalidate(ctx context.Context) {
+// revalidate has what peers told judged anew where their import rules look at origin validation: GoBGP has the VRPs of a serial number.
+func (s *Speaker) revalidate(ctx context.Context, serial uint32) {
 	s.mu.Lock()
 	c := s.desired
 	s.mu.Unlock()
@@ -146,9 +151,37 @@ func (s *Speaker) revalidate(ctx context.Context) {
 				s.log.Warn("cannot apply origin validation", "error", err)
 			}
 			x.counted = ""
+			s.revalidateKept(x, i.Rules)
 		}
 	}
+	if v := s.validator; v.serial == serial {
+		v.judged = v.said
+	}
 	s.stale = true
+}
+
+// revalidateKept drops what is kept of a peer that may be restarting where its rules tell the state that it has now from the one that it was taken with:
+// GoBGP has none of it any more that it could judge.
+func (s *Speaker) revalidateKept(x *session, rules []fabric.PolicyRule) {
+	v, peer, me := s.validator, x.peer.Address.WithZone(""), cmp.Or(x.peer.LocalASN, s.running.ASN)
+	originOf := func(p netip.Prefix, l Learned) rtr.Origin { return rtr.Origin{Prefix: p, ASN: cmp.Or(l.source, me)} }
+	var origins []rtr.Origin
+	for p, l := range s.learned.keptOf(peer) {
+		if l.source != sourceSet { // always not-found
+			origins = append(origins, originOf(p, l))
+		}
+	}
+	if len(origins) == 0 {
+		return
+	}
+	turns := rtr.Turns(v.judged, v.said, origins)
+	s.learned.dropWhere(peer, func(p netip.Prefix, l Learned) bool {
+		turn, ok := turns[originOf(p, l)]
+		return ok && slices.ContainsFunc(rules, func(r fabric.PolicyRule) bool {
+			of := r.Match.Validation
+			return len(of) > 0 && slices.Contains(of, turn.From) != slices.Contains(of, turn.To)
+		})
+	})
 }
 
 // caches are the states of the caches, by name.

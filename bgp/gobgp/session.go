@@ -79,9 +79,9 @@ func (x *session) public(e *peerErrors) fabric.PeerState {
 
 // dropPeers ends the sessions that are not in c, or are there in another way.
 func (s *Speaker) dropPeers(ctx context.Context, c *Config) (err error) {
-	want, there := map[string]fabric.RoutingPeer{}, map[netip.Addr]bool{}
+	want := map[string]fabric.RoutingPeer{}
 	for _, p := range c.Peers {
-		want[p.Name], there[p.Address.WithZone("")] = p, true
+		want[p.Name] = p
 	}
 	for name, x := range s.sessions {
 		if p, ok := want[name]; ok && p == x.peer {
@@ -89,9 +89,6 @@ func (s *Speaker) dropPeers(ctx context.Context, c *Config) (err error) {
 		}
 		if p, ok := want[name]; ok && p.Address == x.peer.Address {
 			s.learned.hold(p.Address.WithZone(""), restartTime(p)) // it is set up again at once
-		}
-		if a := x.peer.Address.WithZone(""); !there[a] {
-			s.learned.drop(a) // nobody waits for it to come back: it may be known to be dead
 		}
 		if e := s.deletePeer(ctx, x.peer); e != nil {
 			err = errors.Join(err, fmt.Errorf("end session with BGP peer %q: %w", name, e))
@@ -101,6 +98,15 @@ func (s *Speaker) dropPeers(ctx context.Context, c *Config) (err error) {
 		s.book.session(x.peer, false)
 	}
 	return err
+}
+
+// leave keeps nothing any more of peers that c leaves out: nobody waits for them to come back, and they may be known to be dead.
+func (s *Speaker) leave(c *Config) {
+	there := map[netip.Addr]bool{}
+	for _, p := range c.Peers {
+		there[p.Address.WithZone("")] = c.Speaker != nil
+	}
+	s.learned.only(there)
 }
 
 // holdPaths keeps what was taken of the peers of c, over an end of all sessions.

@@ -217,8 +217,8 @@ func (s *Speaker) Run(ctx context.Context) {
 			s.keepRestarting(ctx)
 		case <-s.validator.data:
 			s.feedData(ctx)
-		case <-s.validator.heard:
-			s.revalidate(ctx)
+		case serial := <-s.validator.heard:
+			s.revalidate(ctx, serial)
 		case <-s.validator.state:
 			s.stale = true
 		case <-s.errors.fresh:
@@ -274,6 +274,7 @@ func (s *Speaker) put(ctx context.Context, c *Config) error {
 // carryOut does what c says; done is false where it stopped early for a newer config.
 func (s *Speaker) carryOut(ctx context.Context, c *Config) (done bool, err error) {
 	s.know(c)
+	s.leave(c)
 	if s.running != nil && (c.Speaker == nil || *c.Speaker != *s.running) {
 		s.holdPaths(c)
 		s.shutdown(ctx)
