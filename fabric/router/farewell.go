@@ -13,21 +13,36 @@ type farewell struct {
 
 // Bounds of what is done when the worker leaves. Together they are well below the time that fabric-router.service has to stop.
 const (
+	installBound  = time.Second
 	gatewaysBound = 2 * time.Second
 	ceaseBound    = 2 * time.Second
 	bfdBound      = time.Second
+	filterBound   = time.Second
 )
 
-// inTurn does one after the other. One that hangs takes nothing from the time of the next. What the goroutine of Run is called for meanwhile is dropped,
+// farewells are those of the worker.
+func (w *Worker) farewells() []farewell {
+	return []farewell{
+		{installBound, w.installer.await}, // what peers take back then stays in the kernel
+		{gatewaysBound, w.gateways.leave}, // while BGP still brings the routes
+		{ceaseBound, w.speaker.Stop},
+		{bfdBound, w.bfd.Stop},
+		{filterBound, func(context.Context) {
+			if err := w.filter.remove(); err != nil {
+				w.log.Warn("the packet filter stays", "error", err)
+			}
+		}},
+	}
+}
+
+// inTurn does one after the other. One that hangs, whether it looks at its context or not, takes nothing from the time of the next. What the goroutine of Run is called for meanwhile is dropped,
 // as it is once Run is over: who calls must not wait in the way of what is done here.
 func inTurn(ctx context.Context, calls <-chan func(), all ...farewell) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for _, f := range all {
-			bound, cancel := context.WithTimeout(ctx, f.bound)
-			f.do(bound)
-			cancel()
+			f.within(ctx)
 		}
 	}()
 	for {
@@ -36,5 +51,20 @@ func inTurn(ctx context.Context, calls <-chan func(), all ...farewell) {
 		case <-done:
 			return
 		}
+	}
+}
+
+// within does it, and waits no longer than its bound: a call of the kernel can't be told to end.
+func (f farewell) within(ctx context.Context) {
+	bound, cancel := context.WithTimeout(ctx, f.bound)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.do(bound)
+	}()
+	select {
+	case <-done:
+	case <-bound.Done():
 	}
 }

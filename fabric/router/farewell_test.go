@@ -36,6 +36,40 @@ func TestFarewellThatHangsDoesNotKeepTheNextFromBeingDone(t *testing.T) {
 	})
 }
 
+// hungKernel does not answer before it is let go.
+type hungKernel struct {
+	*fakeKernel
+	letGo chan struct{}
+}
+
+func (k hungKernel) load() (map[fibKey][]hop, error) {
+	<-k.letGo
+	return nil, nil
+}
+
+func TestKernelThatHangsDoesNotKeepTheWorkerFromLeaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, k := newBench(), hungKernel{letGo: make(chan struct{})}
+		w := &Worker{installer: b.installer, log: b.log}
+		ctx, stop := context.WithCancel(t.Context())
+		go w.installer.Run(ctx, k)
+		w.installer.Apply(b.peers)
+		synctest.Wait()
+		stop()
+		first, said := w.farewells()[0], time.Time{}
+		began := time.Now()
+		inTurn(t.Context(), w.calls, first,
+			farewell{time.Second, func(context.Context) { <-k.letGo }}, // it does not look at its context
+			farewell{time.Second, func(context.Context) { said = time.Now() }},
+		)
+		if took := said.Sub(began); took != installBound+time.Second {
+			t.Errorf("the Cease would have been said after %v", took)
+		}
+		close(k.letGo)
+		<-w.installer.over
+	})
+}
+
 // A detector that has taken the word that it is to stop, and then hangs, is not waited for either.
 func TestStopOfBFDIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

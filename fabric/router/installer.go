@@ -165,6 +165,14 @@ func (i *installer) Run(ctx context.Context, edge fibEdge) {
 	}
 }
 
+// await waits until Run is over, or ctx ends.
+func (i *installer) await(ctx context.Context) {
+	select {
+	case <-i.over:
+	case <-ctx.Done():
+	}
+}
+
 // do has f run by the goroutine of Run, and waits until it has.
 func (i *installer) do(ctx context.Context, f func()) error {
 	done := make(chan struct{})

@@ -142,15 +142,7 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 			return nil
 		case <-polite:
 			stopInstalling()
-			<-w.installer.over
-			inTurn(ctx, w.calls,
-				farewell{gatewaysBound, w.gateways.leave}, // while BGP still brings the routes
-				farewell{ceaseBound, w.speaker.Stop},
-				farewell{bfdBound, w.bfd.Stop},
-			)
-			if err := w.filter.remove(); err != nil {
-				w.log.Warn("the packet filter stays", "error", err)
-			}
+			inTurn(ctx, w.calls, w.farewells()...)
 			return nil
 		case f := <-w.calls:
 			f()
