@@ -49,7 +49,9 @@ func meshPeers(v fabric.View, own uint32, peers []fabric.RoutingPeer) []fabric.R
 		}
 		if mode == fabric.MeshReflector && mine && !its {
 			p.ReflectorID = hashID("mesh") // one for all reflectors (RFC 4456, 7): every client has a session with each
+			p.AddPathSend = true           // a client that is told the best copy of an anycast service only can't use several
 		}
+		p.AddPath = mode == fabric.MeshReflector && its && !mine
 		all = append(all, p)
 	}
 	return all
@@ -61,20 +63,31 @@ func meshable(m *fabric.Member) bool {
 	return a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsLinkLocalUnicast() && !a.IsMulticast()
 }
 
-// reflectorsOf are the members that reflect routes: the first by name, so that a change of roles in the database moves no session. Up to three members have
-// sessions with each other anyway; then there are two reflectors, and three of six members or more.
+// reflectorsOf are the members that reflect routes: voters of the database, of which there are three wherever as many members run; by name, where it is not known who votes. Up
+// to three members have sessions with each other anyway; then there are two reflectors, and three of six members or more.
 func reflectorsOf(s *fabric.Snapshot) []string {
-	var names []string
+	var names, voters []string
 	for _, m := range s.Members() {
-		if meshable(m) {
-			names = append(names, m.Name)
+		if !meshable(m) {
+			continue
+		}
+		names = append(names, m.Name)
+		if m.Voter {
+			voters = append(voters, m.Name)
 		}
 	}
-	slices.Sort(names)
-	if len(names) > meshReflectors {
-		names = names[:min(len(names)/2, meshReflectors)]
+	if len(names) <= meshReflectors {
+		return names
 	}
-	return names
+	want := min(len(names)/2, meshReflectors)
+	slices.Sort(names)
+	slices.Sort(voters)
+	for _, name := range names {
+		if len(voters) < want && !slices.Contains(voters, name) {
+			voters = append(voters, name)
+		}
+	}
+	return voters[:want]
 }
 
 // bgpPort is the TCP port on which a member accepts sessions.

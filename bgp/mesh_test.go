@@ -74,6 +74,43 @@ func TestMeshSessions(t *testing.T) {
 	}
 }
 
+func TestReflectorsAreVoters(t *testing.T) {
+	for voters, want := range map[string]string{
+		"":            "m1 m2",
+		"m2 m4 m5":    "m2 m4",
+		"m5":          "m5 m1", // not noted yet, or one of few that run
+		"m1 m2 m3 m4": "m1 m2",
+	} {
+		v := clusterView(t, "m1", 5, "reflector")
+		var marked []fabric.Object
+		for _, name := range strings.Fields(voters) {
+			m, _ := v.Desired.Member(name)
+			m = fabric.Clone(m)
+			m.Voter = true
+			marked = append(marked, m)
+		}
+		v = clusterView(t, "m1", 5, "reflector", marked...)
+		if got := strings.Join(reflectorsOf(v.Desired), " "); got != want {
+			t.Errorf("voters %q: reflectors %s, want %s", voters, got, want)
+		}
+	}
+}
+
+func TestReflectorsTellClientsAllPaths(t *testing.T) {
+	for member, want := range map[string]string{"m1": "m2: false false, m3: false true, m4: false true", "m4": "m1: true false, m2: true false"} {
+		plan, _ := Make(clusterView(t, member, 4, "reflector"))
+		var all []string
+		for _, p := range plan.Peers {
+			if p.Mesh {
+				all = append(all, fmt.Sprintf("%s: %v %v", strings.TrimPrefix(p.Name, "mesh:"), p.AddPath, p.AddPathSend))
+			}
+		}
+		if got := strings.Join(all, ", "); got != want {
+			t.Errorf("%s: %s, want %s", member, got, want)
+		}
+	}
+}
+
 func TestMeshPeer(t *testing.T) {
 	other := &fabric.Member{Header: fabric.Header{Name: "m2"}, Address: "10.66.0.2:8443", Certificate: certificate, Config: fabric.Config{"core.bgp_address": "192.0.2.12:1179", "bgp.asn": "65099"}}
 	v := clusterView(t, "m1", 1, "full", other)

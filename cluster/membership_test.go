@@ -325,6 +325,14 @@ func TestRemove(t *testing.T) {
 		t.Fatalf("join again: %v", err)
 	}
 	eventually(t, "it is back", func() bool { return voters(by) == 3 })
+	eventually(t, "all know who votes", func() bool {
+		for _, m := range third.Snapshot().Members() {
+			if !m.Voter {
+				return false
+			}
+		}
+		return third.Snapshot().Len(fabric.KindMember) == 3
+	})
 }
 
 // A member that was away does not know who joined meanwhile. That it refuses these does not mean that they were removed.

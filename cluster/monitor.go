@@ -155,7 +155,7 @@ func (m *monitor) manage(ctx context.Context, p *proof, nodes []client.NodeInfo)
 	m.mu.Unlock()
 	role, candidates := changes.Adjust(p.NodeID)
 	if role == -1 {
-		return nil
+		return m.noteVoters(ctx, nodes)
 	}
 	var errs []error
 	for _, node := range candidates {
@@ -167,6 +167,30 @@ func (m *monitor) manage(ctx context.Context, p *proof, nodes []client.NodeInfo)
 		errs = append(errs, fmt.Errorf("make the database node at %s a %s: %w", node.Address, role, err))
 	}
 	return errors.Join(errs...)
+}
+
+// noteVoters has members know who votes in the database, also those that have no answer from it: reflectors of the mesh are chosen among voters.
+func (m *monitor) noteVoters(ctx context.Context, nodes []client.NodeInfo) error {
+	votes := func(member *fabric.Member) bool {
+		return slices.ContainsFunc(nodes, func(n client.NodeInfo) bool { return n.ID == member.NodeID && n.Role == client.Voter })
+	}
+	if !slices.ContainsFunc(m.Snapshot().Members(), func(member *fabric.Member) bool { return member.Voter != votes(member) }) {
+		return nil
+	}
+	_, err := m.Apply(ctx, func(tx *fabric.Tx) error {
+		for _, member := range tx.Snapshot().Members() {
+			if member.Voter == votes(member) {
+				continue
+			}
+			noted := fabric.Clone(member)
+			noted.Voter = !member.Voter
+			if err := tx.Put(noted); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
 }
 
 // roleChanges feeds the rules of go-dqlite.

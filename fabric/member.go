@@ -17,6 +17,7 @@ type Member struct {
 	Certificate   string   `json:"certificate"`      // PEM; what the member proves itself with to other members
 	NodeID        uint64   `json:"node_id"`          // in the database; never used again after removal
 	Number        int      `json:"number,omitempty"` // the lowest from 1 that was free when it joined; 0: it joined before there were any
+	Voter         bool     `json:"voter,omitempty"`  // it has a vote in the database, as the leader of that has noted last
 	Description   string   `json:"description,omitempty"`
 	FailureDomain string   `json:"failure_domain,omitempty"`
 	Groups        []string `json:"groups,omitempty"` // sorted; none is DefaultGroup

@@ -111,7 +111,8 @@ type RoutingPeer struct {
 	ReflectorID     netip.Addr   `json:"reflector_id,omitzero"` // it is a client, to which and from which routes are reflected in the cluster of this ID (RFC 4456); zero: it is not
 	IPv4            bool         `json:"ipv4,omitempty"`        // families that the session carries; without both, that of Address, of an unnumbered neighbour both
 	IPv6            bool         `json:"ipv6,omitempty"`
-	AddPath         bool         `json:"add_path,omitempty"` // take all its paths for a prefix (RFC 7911)
+	AddPath         bool         `json:"add_path,omitempty"`      // take all its paths for a prefix (RFC 7911)
+	AddPathSend     bool         `json:"add_path_send,omitempty"` // tell it all paths for a prefix, if it takes them
 	MaxPrefix       MaxPrefix    `json:"max_prefix,omitzero"`
 	GTSM            bool         `json:"gtsm,omitempty"`
 	PeerInstall                  // with defaults filled in

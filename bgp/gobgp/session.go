@@ -419,6 +419,9 @@ func keyOf(p fabric.RoutingPeer) string {
 	return p.Address.String()
 }
 
+// sendMax is how many paths for a prefix a peer is told at most that takes several: as many copies of an anycast service.
+const sendMax = 32
+
 // apiPeer is a peer for GoBGP; plain leaves out IPv4 of an unnumbered one.
 func apiPeer(p fabric.RoutingPeer, restarting, plain bool) *api.Peer {
 	peer := &api.Peer{
@@ -452,8 +455,11 @@ func apiPeer(p fabric.RoutingPeer, restarting, plain bool) *api.Peer {
 			Config:            &api.AfiSafiConfig{Family: f, Enabled: true},
 			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: true}},
 		}
-		if p.AddPath {
-			af.AddPaths = &api.AddPaths{Config: &api.AddPathsConfig{Receive: true}}
+		if p.AddPath || p.AddPathSend {
+			af.AddPaths = &api.AddPaths{Config: &api.AddPathsConfig{Receive: p.AddPath}}
+		}
+		if p.AddPathSend {
+			af.AddPaths.Config.SendMax = sendMax
 		}
 		if p.MaxPrefix.Limit > 0 && p.MaxPrefix.Action != fabric.MaxPrefixWarn {
 			af.PrefixLimits = &api.PrefixLimit{Family: f, MaxPrefixes: uint32(p.MaxPrefix.Limit)}

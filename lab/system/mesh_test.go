@@ -196,7 +196,25 @@ func meshReflectors(t *testing.T, w *world) {
 	if got := strings.Join(from, ", "); got != "mesh:n1: 10.66.0.4, mesh:n2: 10.66.0.4" {
 		t.Errorf("n3 heard of i4 from %s", got)
 	}
-	w.ctl(t, "n1", "config set bgp.mesh=full")
+	// n1 reflects the copy on n4 although it has a better one itself.
+	w.script(t, "n1", `
+		anycast create copies 203.0.113.53/32
+		config set i1 anycast=copies
+		config set i4 anycast=copies
+	`)
+	lab.WaitFor(t, 10*time.Second, "n3 to use both copies", func() error {
+		out := w.lab.MustNode(t, "n3").MustExec(t, "ip", "route", "show", "203.0.113.53")
+		if strings.Count(out, "nexthop via 10.66.0.1 ") != 1 || strings.Count(out, "nexthop via 10.66.0.4 ") != 1 {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
+	w.script(t, "n1", `
+		config unset i1 anycast
+		config unset i4 anycast
+		anycast delete copies
+		config set bgp.mesh=full
+	`)
 	w.waitMesh(t, 6)
 }
 
