@@ -51,10 +51,26 @@ func (m *Member) checkASN(next *Snapshot) error {
 	switch {
 	case key != "bgp.asn_template":
 		return nil
-	case m.Number == 0:
-		return Conflictf("no-number", "member %q has no number for bgp.asn_template: it joined before members had any", m.Name).WithFix("give it an AS number of its own: fabricctl cluster set %s bgp.asn=NUMBER", m.Name)
 	case asn > 4294967295 || reservedASN(uint32(asn)):
 		return Invalidf("bad-asn", "bgp.asn_template makes %d of member %q, which is no AS number or reserved (RFC 7607, RFC 6793, RFC 7300)", asn, m.Name)
+	}
+	return nil
+}
+
+// numberMembers gives members a number that joined before there were any, as soon as there is a template that needs it.
+func (tx *Tx) numberMembers() error {
+	if ClusterKeys.Get(tx.next.Cluster().Config, "bgp.asn_template") == "" {
+		return nil
+	}
+	for _, m := range tx.next.Members() {
+		if m.Number != 0 {
+			continue
+		}
+		m = Clone(m)
+		m.Number = tx.next.FreeMemberNumber()
+		if err := tx.Put(m); err != nil {
+			return err
+		}
 	}
 	return nil
 }

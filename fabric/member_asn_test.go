@@ -62,6 +62,39 @@ func TestTemplateNeedsNumbersThatAreGood(t *testing.T) {
 	}
 }
 
+// Members that joined before there were numbers have none, until a template needs them.
+func TestTemplateNumbersMembers(t *testing.T) {
+	s := racked(t, fabric.Config{"core.bgp_asn": "65000"})
+	for _, name := range []string{"n1", "n3"} {
+		m, _ := s.Member(name)
+		m = fabric.Clone(m)
+		m.Number = 0
+		s = write(t, s, m)
+	}
+	numbers := func(s *fabric.Snapshot) string {
+		var all []string
+		for _, m := range s.Members() {
+			all = append(all, fmt.Sprint(m.Number))
+		}
+		return strings.Join(all, " ")
+	}
+	if got := numbers(s); got != "0 2 0" {
+		t.Fatalf("numbers are %s", got)
+	}
+	next, err := change(s, func(tx *fabric.Tx) error {
+		return tx.Put(&fabric.Cluster{Header: fabric.Header{Name: fabric.ClusterName}, Config: fabric.Config{"bgp.asn_template": "65000+number"}})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := numbers(next); got != "1 2 3" || next.ASN("n1") != 65001 || next.ASN("n3") != 65003 {
+		t.Errorf("numbers are %s, n1 has AS number %d", got, next.ASN("n1"))
+	}
+	if got := numbers(s); got != "0 2 0" {
+		t.Errorf("the snapshot before has numbers %s now", got)
+	}
+}
+
 func TestGroupsSelectMembers(t *testing.T) {
 	s := write(t, racked(t, fabric.Config{}), &fabric.Group{Header: fabric.Header{Name: "edge"}})
 	m, _ := s.Member("n2")

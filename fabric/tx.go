@@ -103,6 +103,9 @@ const claimsOwned Kind = "claims"
 // Finish checks the change as a whole: whatever is referred to exists, and objects agree with each other. It gives the rows to write, in
 // a stable order and with the given revision, and the snapshot after it. A change that changes nothing has no rows.
 func (tx *Tx) Finish(revision uint64) ([]Row, *Snapshot, error) {
+	if err := tx.numberMembers(); err != nil {
+		return nil, nil, err
+	}
 	var rows []Row
 	keys := slices.SortedFunc(maps.Keys(tx.changed), func(a, b Key) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))

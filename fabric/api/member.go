@@ -15,7 +15,7 @@ import (
 // ClusterMember is a member of the cluster.
 type ClusterMember struct {
 	incusapi.ClusterMember
-	Number int    `json:"number"`                 // for bgp.asn_template; 0: it joined before members had any
+	Number int    `json:"number"`                 // for bgp.asn_template; 0: it joined before members had any, and gets one when bgp.asn_template is set
 	ASN    uint32 `json:"bgp_asn"`                // with which it speaks BGP; 0: it does not
 	From   string `json:"bgp_asn_from,omitempty"` // config key that the AS number comes from
 }
