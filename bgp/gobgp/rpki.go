@@ -25,12 +25,14 @@ type validator struct {
 	serial  uint32                // of what the feed said last
 	said    map[rtr.VRP]struct{}  // that
 	judged  map[rtr.VRP]struct{}  // by which everything was judged last
+	keeper  VRPKeeper             // nil: nothing is kept
 }
 
 type rtrClient struct {
 	*rtr.Client
 	config fabric.RoutingRPKI
 	stop   context.CancelFunc
+	news   chan struct{} // there may be something to keep
 }
 
 func newValidator() *validator {
@@ -55,28 +57,48 @@ func (s *Speaker) setCaches(ctx context.Context, c *Config) error {
 		if want[name] != x.config {
 			x.stop()
 			delete(v.clients, name)
+			s.forgetVRPs(name)
 			signal(v.data)
 		}
 	}
+	recalled := false
 	for name, r := range want {
 		if v.clients[name] != nil {
 			continue
 		}
+		news := make(chan struct{}, 1)
 		seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
 		client := rtr.NewClient(r.Endpoint, rtr.Timers{Refresh: seconds(r.Refresh), Retry: seconds(r.Retry), Expire: seconds(r.Expire)}, func(data bool) {
 			if data {
 				signal(v.data)
 			}
 			signal(v.state)
+			signal(news)
 		})
+		recalled = s.recallVRPs(name, client) || recalled
 		running, stop := context.WithCancel(ctx)
-		v.clients[name] = &rtrClient{client, r, stop}
+		x := &rtrClient{client, r, stop, news}
+		v.clients[name] = x
+		go s.keepVRPs(running, name, x, client.State().Updated)
 		go client.Run(running)
 		signal(v.state)
 	}
-	if len(want) == 0 || v.feed != nil {
-		return nil // a feed without data does no harm
+	if len(want) > 0 && v.feed == nil { // a feed without data does no harm
+		if err := s.openFeed(ctx); err != nil {
+			return err
+		}
 	}
+	if recalled {
+		s.feedData(ctx)
+		if slices.ContainsFunc(c.Imports, func(i fabric.Import) bool { return validates(i.Rules) }) {
+			s.awaitFed(ctx, v.serial, recallBound) // before there are sessions
+		}
+	}
+	return nil
+}
+
+// openFeed has GoBGP ask the feed.
+func (s *Speaker) openFeed(ctx context.Context) error {
 	feed, err := rtr.NewFeed()
 	if err != nil {
 		return fmt.Errorf("feed origin validation: %w", err)
@@ -88,7 +110,7 @@ func (s *Speaker) setCaches(ctx context.Context, c *Config) error {
 		feed.Close()
 		return fmt.Errorf("feed origin validation: %w", err)
 	}
-	v.feed = feed
+	s.validator.feed = feed
 	return nil
 }
 
@@ -113,10 +135,19 @@ const (
 	askBound = 2 * time.Minute
 )
 
-// awaitSerial waits until GoBGP has what the feed said with a serial number, or more.
+// awaitSerial waits until GoBGP has what the feed said with a serial number, or more, and has everything judged by it then.
 func (s *Speaker) awaitSerial(ctx context.Context, serial uint32) {
+	s.awaitFed(ctx, serial, askBound)
+	select {
+	case s.validator.heard <- serial:
+	case <-ctx.Done():
+	}
+}
+
+// awaitFed waits until GoBGP has what the feed said with a serial number, or more, but no longer than bound.
+func (s *Speaker) awaitFed(ctx context.Context, serial uint32, bound time.Duration) {
 	pause := askSoon
-	for end := time.Now().Add(askBound); time.Now().Before(end) && ctx.Err() == nil; pause = min(2*pause, askLate) {
+	for end := time.Now().Add(bound); time.Now().Before(end) && ctx.Err() == nil; pause = min(2*pause, askLate) {
 		select {
 		case <-ctx.Done():
 			return
@@ -125,13 +156,14 @@ func (s *Speaker) awaitSerial(ctx context.Context, serial uint32) {
 		has := false
 		err := s.server.ListRpki(ctx, &api.ListRpkiRequest{}, func(r *api.Rpki) { has = int32(r.GetState().GetSerial()-serial) >= 0 })
 		if err == nil && has {
-			break
+			return
 		}
 	}
-	select {
-	case s.validator.heard <- serial:
-	case <-ctx.Done():
-	}
+}
+
+// validates tells whether rules look at origin validation.
+func validates(rules []fabric.PolicyRule) bool {
+	return slices.ContainsFunc(rules, func(r fabric.PolicyRule) bool { return len(r.Match.Validation) > 0 })
 }
 
 // revalidate has what peers told judged anew where their import rules look at origin validation: GoBGP has the VRPs of a serial number.
@@ -143,7 +175,7 @@ func (s *Speaker) revalidate(ctx context.Context, serial uint32) {
 		return
 	}
 	for _, i := range c.Imports {
-		if !slices.ContainsFunc(i.Rules, func(r fabric.PolicyRule) bool { return len(r.Match.Validation) > 0 }) {
+		if !validates(i.Rules) {
 			continue
 		}
 		if x := s.sessions[i.Peer]; x != nil {

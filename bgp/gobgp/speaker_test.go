@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,9 +24,13 @@ type speaker struct {
 	*gobgp.Speaker
 	t      *testing.T
 	config gobgp.Config
+	end    func() // ends it, as does the end of the test
 }
 
-func newSpeaker(t *testing.T) *speaker {
+func newSpeaker(t *testing.T) *speaker { return newSpeakerWith(t, func(*gobgp.Speaker) {}) }
+
+// newSpeakerWith is newSpeaker with what is to be done before it runs.
+func newSpeakerWith(t *testing.T, first func(*gobgp.Speaker)) *speaker {
 	ctx, cancel := context.WithCancel(context.Background())
 	out := io.Writer(io.Discard)
 	if os.Getenv("BGPTEST_LOG") != "" {
@@ -33,18 +38,20 @@ func newSpeaker(t *testing.T) *speaker {
 	}
 	s := &speaker{t: t, Speaker: gobgp.New(slog.New(slog.NewTextHandler(out, nil)), func() {})}
 	s.config.Speaker = &fabric.Speaker{ASN: 65010, RouterID: netip.MustParseAddr("192.0.2.9")}
+	first(s.Speaker)
 	done := make(chan struct{})
 	go func() {
 		s.Run(ctx)
 		close(done)
 	}()
-	t.Cleanup(func() {
+	s.end = sync.OnceFunc(func() {
 		bound, stop := context.WithTimeout(context.Background(), 5*time.Second)
 		defer stop()
 		s.Stop(bound)
 		cancel()
 		<-done
 	})
+	t.Cleanup(s.end)
 	return s
 }
 

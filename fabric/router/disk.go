@@ -186,3 +186,33 @@ func (d *disk) replace(name string, sync bool, write func(*bufio.Writer) error) 
 	}
 	return err
 }
+
+// vrpFiles keeps what RPKI caches say. It may be tens of megabytes, and can be had again: it need not survive the host.
+type vrpFiles struct{ *disk }
+
+func vrpFile(cache string) string { return "vrps-" + cache }
+
+// Keep implements gobgp.VRPKeeper.
+func (d vrpFiles) Keep(cache string, data []byte) error {
+	return d.replace(vrpFile(cache), false, func(w *bufio.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// Kept implements gobgp.VRPKeeper.
+func (d vrpFiles) Kept(cache string) ([]byte, error) {
+	data, err := os.ReadFile(d.path(vrpFile(cache)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// Forget implements gobgp.VRPKeeper.
+func (d vrpFiles) Forget(cache string) error {
+	if err := os.Remove(d.path(vrpFile(cache))); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -105,6 +105,7 @@ func New(log *slog.Logger, state string, bfd, helper func() *exec.Cmd) (*Worker,
 	}
 	w.speaker.OnState(w.watchdog.saw)
 	w.speaker.OnStranger(w.stranger)
+	w.speaker.KeepVRPs(vrpFiles{d})
 	w.installer = newInstaller(log, w.speaker.Learned, w.bump)
 	w.speaker.OnLearned(func() { signal(w.installer.wake) })
 	w.bfd = newDetectors(log, state, bfd)

@@ -38,3 +38,30 @@ func TestWhatIsSaidOfCaches(t *testing.T) {
 		t.Errorf("%+v differs from %+v", a, b)
 	}
 }
+
+func TestVRPFiles(t *testing.T) {
+	d, err := openDisk(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := vrpFiles{d}
+	is := func(want string) {
+		t.Helper()
+		if data, err := f.Kept("rtr1"); string(data) != want || err != nil {
+			t.Errorf("%q, %v, want %q", data, err, want)
+		}
+	}
+	is("")
+	for _, text := range []string{"one", "another"} {
+		if err := f.Keep("rtr1", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		is(text)
+	}
+	for range 2 {
+		if err := f.Forget("rtr1"); err != nil {
+			t.Error(err)
+		}
+		is("")
+	}
+}
