@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) anycastCommand() *cobra.Command {
-	return group("anycast", "Manage anycast services", a.anycastCreate(), a.anycastList(), anycastObject.show(a, "Show an anycast service", nil), anycastObject.edit(a, ""), a.anycastDelete())
+	return group("anycast", "Manage anycast services", a.anycastCreate(), a.anycastList(), anycastObject.show(a, "Show an anycast service", nil), a.anycastSet(), anycastObject.edit(a, ""), a.anycastDelete())
 }
 
 func (a *app) anycastCreate() *cobra.Command {
@@ -40,33 +40,9 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
   fabricctl anycast create cdn 203.0.113.82 --weight link-bandwidth
   fabricctl config set dns1 anycast=dns`,
 	}
-	preset := fabric.Check{}.Default()
-	millisecond := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
-	flags := cmd.Flags()
-	check := flags.String("check", string(preset.Type), "`CHECK`: "+checkForms)
-	var expect api.AnycastCheck
-	flags.StringVar(&expect.Status, "expect-status", "", "`CODES` and ranges of codes that are good, as in 200-204,401 (http, https; default "+fabric.DefaultStatus+")")
-	flags.StringVar(&expect.Body, "expect-body", "", "`TEXT` that the first 64 KiB of the answer must have in them (http, https)")
-	flags.StringVar(&expect.Host, "host", "", "`NAME` to ask for: Host header and name in TLS (http, https; default the service's address)")
-	flags.BoolVar(&expect.Verify, "verify", false, "The certificate must be valid for the name of --host (https)")
-	flags.StringVar(&expect.Record, "record", "", "`TYPE` of record to ask for: "+strings.Join(fabric.CheckRecords, ", ")+" (dns; default A)")
-	flags.StringVar(&expect.Rcode, "expect-rcode", "", "Response `CODE` that is good: "+strings.Join(fabric.CheckRcodes, ", ")+" (dns; default NOERROR)")
-	flags.StringVar(&expect.Answer, "expect-answer", "", "`DATA` that a record in the answer must have (dns; default any)")
-	interval := flags.Duration("interval", 0, fmt.Sprintf("`TIME` between the starts of two checks (default %v)", millisecond(preset.Interval)))
-	timeout := flags.Duration("timeout", 0, fmt.Sprintf("`TIME` until a check counts as failed (default %v, at most the interval)", millisecond(preset.Timeout)))
-	rise := flags.Int("rise", 0, fmt.Sprintf("`SUCCESSES` in a row that make a copy healthy (default %d)", preset.Rise))
-	fall := flags.Int("fall", 0, fmt.Sprintf("`FAILURES` in a row that make a copy unhealthy (default %d)", preset.Fall))
-	minHealthy := flags.Int("min-healthy", 0, "`COPIES` that stay announced even if their checks fail, when fewer would be healthy in the whole cluster (default 0)")
-	weight := flags.String("weight", string(fabric.WeightNone), "What routers are told of the copies' weights (anycast.weight): none, med, local-pref or link-bandwidth `AS`")
-	description := flags.String("description", "", "`TEXT` that describes it")
-	// The only error is that there is no such flag.
-	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"process", "tcp:", "http:", "https:", "dns:", "exec:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
-	_ = cmd.RegisterFlagCompletionFunc("weight", cobra.FixedCompletions([]string{"none", "med", "local-pref", "link-bandwidth"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("record", cobra.FixedCompletions(fabric.CheckRecords, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("expect-rcode", cobra.FixedCompletions(fabric.CheckRcodes, cobra.ShellCompDirectiveNoFileComp))
+	f := newAnycastFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		post := api.AnycastsPost{Name: args[0]}
-		post.Description, post.MinHealthy, post.Weight = *description, *minHealthy, fabric.Weighting(*weight)
 		for _, arg := range args[1:] {
 			p, err := fabric.ParsePrefix(arg)
 			if err != nil {
@@ -74,17 +50,10 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
 			}
 			post.Addresses = append(post.Addresses, p)
 		}
-		var err error
-		if post.Check, err = parseCheck(*check, expect); err != nil {
-			return usagef(cmd, "--check %q: %v", *check, err)
+		post.Check.Type, post.Weight = fabric.Check{}.Default().Type, fabric.WeightNone
+		if err := f.onto(cmd, &post.AnycastPut); err != nil {
+			return err
 		}
-		if post.Check.Interval, err = milliseconds(*interval); err != nil {
-			return usagef(cmd, "--interval %v: %v", *interval, err)
-		}
-		if post.Check.Timeout, err = milliseconds(*timeout); err != nil {
-			return usagef(cmd, "--timeout %v: %v", *timeout, err)
-		}
-		post.Check.Rise, post.Check.Fall = *rise, *fall
 		if err := a.client().CreateAnycast(cmd.Context(), post); err != nil {
 			return err
 		}
@@ -92,6 +61,122 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
 		return nil
 	}
 	return cmd
+}
+
+func (a *app) anycastSet() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "set NAME", Short: "Change some of what is set of an anycast service",
+		Long: `Change what the given flags say of an anycast service, and nothing else. Another --check takes the times and counts of the one before along, and of
+what it expects only what is given with it.`,
+		Example: `  fabricctl anycast set web --interval 500ms --fall 3
+  fabricctl anycast set web --check http:80/health --expect-body ok
+  fabricctl anycast set dns --weight med`, ValidArgsFunction: a.complete(anycasts),
+	}
+	f := newAnycastFlags(cmd)
+	addresses := cmd.Flags().StringSlice("addresses", nil, "`PREFIXES` that it has, between commas: all of them")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, etag, err := a.client().GetAnycast(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if cmd.Flags().Changed("addresses") {
+			s.Addresses = nil
+			for _, text := range *addresses {
+				p, err := fabric.ParsePrefix(text)
+				if err != nil {
+					return usagef(cmd, "--addresses: %v", err)
+				}
+				s.Addresses = append(s.Addresses, p)
+			}
+		}
+		if err := f.onto(cmd, &s.AnycastPut); err != nil {
+			return err
+		}
+		return a.client().UpdateAnycast(cmd.Context(), args[0], s.AnycastPut, etag)
+	}
+	return cmd
+}
+
+// anycastFlags are the flags of what can be set of a service, for a new one and for one that is there.
+type anycastFlags struct {
+	check               string
+	expect              api.AnycastCheck
+	interval, timeout   time.Duration
+	rise, fall          int
+	minHealthy          int
+	weight, description string
+}
+
+func newAnycastFlags(cmd *cobra.Command) *anycastFlags {
+	preset := fabric.Check{}.Default()
+	millisecond := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	f, flags := &anycastFlags{}, cmd.Flags()
+	flags.StringVar(&f.check, "check", "", fmt.Sprintf("`CHECK`: %s (default %s)", checkForms, preset.Type))
+	flags.StringVar(&f.expect.Status, "expect-status", "", "`CODES` and ranges of codes that are good, as in 200-204,401 (http, https; default "+fabric.DefaultStatus+")")
+	flags.StringVar(&f.expect.Body, "expect-body", "", "`TEXT` that the first 64 KiB of the answer must have in them (http, https)")
+	flags.StringVar(&f.expect.Host, "host", "", "`NAME` to ask for: Host header and name in TLS (http, https; default the service's address)")
+	flags.BoolVar(&f.expect.Verify, "verify", false, "The certificate must be valid for the name of --host (https)")
+	flags.StringVar(&f.expect.Record, "record", "", "`TYPE` of record to ask for: "+strings.Join(fabric.CheckRecords, ", ")+" (dns; default A)")
+	flags.StringVar(&f.expect.Rcode, "expect-rcode", "", "Response `CODE` that is good: "+strings.Join(fabric.CheckRcodes, ", ")+" (dns; default NOERROR)")
+	flags.StringVar(&f.expect.Answer, "expect-answer", "", "`DATA` that a record in the answer must have (dns; default any)")
+	flags.DurationVar(&f.interval, "interval", 0, fmt.Sprintf("`TIME` between the starts of two checks (default %v)", millisecond(preset.Interval)))
+	flags.DurationVar(&f.timeout, "timeout", 0, fmt.Sprintf("`TIME` until a check counts as failed (default %v, at most the interval)", millisecond(preset.Timeout)))
+	flags.IntVar(&f.rise, "rise", 0, fmt.Sprintf("`SUCCESSES` in a row that make a copy healthy (default %d)", preset.Rise))
+	flags.IntVar(&f.fall, "fall", 0, fmt.Sprintf("`FAILURES` in a row that make a copy unhealthy (default %d)", preset.Fall))
+	flags.IntVar(&f.minHealthy, "min-healthy", 0, "`COPIES` that stay announced even if their checks fail, when fewer would be healthy in the whole cluster (default 0)")
+	flags.StringVar(&f.weight, "weight", "", "What routers are told of the copies' weights (anycast.weight): none, med, local-pref or link-bandwidth `AS` (default none)")
+	flags.StringVar(&f.description, "description", "", "`TEXT` that describes it")
+	// The only error is that there is no such flag.
+	_ = cmd.RegisterFlagCompletionFunc("check", cobra.FixedCompletions([]string{"process", "tcp:", "http:", "https:", "dns:", "exec:"}, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	_ = cmd.RegisterFlagCompletionFunc("weight", cobra.FixedCompletions([]string{"none", "med", "local-pref", "link-bandwidth"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("record", cobra.FixedCompletions(fabric.CheckRecords, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("expect-rcode", cobra.FixedCompletions(fabric.CheckRcodes, cobra.ShellCompDirectiveNoFileComp))
+	return f
+}
+
+// onto sets what flags were given.
+func (f *anycastFlags) onto(cmd *cobra.Command, put *api.AnycastPut) error {
+	given, c := cmd.Flags().Changed, &put.Check
+	if given("check") {
+		next, err := parseCheck(f.check, api.AnycastCheck{Interval: c.Interval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall})
+		if err != nil {
+			return usagef(cmd, "--check %q: %v", f.check, err)
+		}
+		*c = next
+	}
+	for flag, set := range map[string]func(){
+		"expect-status": func() { c.Status = f.expect.Status },
+		"expect-body":   func() { c.Body = f.expect.Body },
+		"host":          func() { c.Host = f.expect.Host },
+		"verify":        func() { c.Verify = f.expect.Verify },
+		"record":        func() { c.Record = f.expect.Record },
+		"expect-rcode":  func() { c.Rcode = f.expect.Rcode },
+		"expect-answer": func() { c.Answer = f.expect.Answer },
+		"rise":          func() { c.Rise = f.rise },
+		"fall":          func() { c.Fall = f.fall },
+		"min-healthy":   func() { put.MinHealthy = f.minHealthy },
+		"weight":        func() { put.Weight = fabric.Weighting(f.weight) },
+		"description":   func() { put.Description = f.description },
+	} {
+		if given(flag) {
+			set()
+		}
+	}
+	for _, t := range []struct {
+		flag  string
+		d     time.Duration
+		field *int
+	}{{"interval", f.interval, &c.Interval}, {"timeout", f.timeout, &c.Timeout}} {
+		if !given(t.flag) {
+			continue
+		}
+		n, err := milliseconds(t.d)
+		if err != nil {
+			return usagef(cmd, "--%s %v: %v", t.flag, t.d, err)
+		}
+		*t.field = n
+	}
+	return nil
 }
 
 // checkForms are the forms of a check on the command line.

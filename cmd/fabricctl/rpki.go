@@ -16,7 +16,7 @@ import (
 var caches = collection("/1.0/bgp/rpki")
 
 func (a *app) rpkiCommand() *cobra.Command {
-	return group("rpki", "Manage RPKI caches, which tell who may announce what", a.rpkiAdd(), a.rpkiList(), rpkiObject.show(a, "Show an RPKI cache", nil), rpkiObject.edit(a, ""), a.rpkiRemove())
+	return group("rpki", "Manage RPKI caches, which tell who may announce what", a.rpkiAdd(), a.rpkiList(), rpkiObject.show(a, "Show an RPKI cache", nil), a.rpkiSet(), rpkiObject.edit(a, ""), a.rpkiRemove())
 }
 
 func (a *app) rpkiAdd() *cobra.Command {
@@ -26,26 +26,15 @@ func (a *app) rpkiAdd() *cobra.Command {
 			"validation: [valid], [invalid] or [not-found] (RFC 6811).",
 		Example: "  fabricctl bgp rpki add rtr1 192.0.2.50\n  fabricctl bgp rpki add rtr2 2001:db8::50 --port 8282 --expire 1h",
 	}
-	flags := cmd.Flags()
-	port := flags.Uint16("port", fabric.DefaultRPKIPort, "TCP `PORT` of the cache")
-	times := map[string]*time.Duration{
-		"refresh": flags.Duration("refresh", 0, "`TIME` between two questions (default what the cache says)"),
-		"retry":   flags.Duration("retry", 0, "`TIME` after a failure, at most (default what the cache says)"),
-		"expire":  flags.Duration("expire", 0, "`TIME` for which data are used that the cache does not confirm (default what the cache says)"),
-	}
-	description := flags.String("description", "", "`TEXT` that describes it")
+	f := newRPKIFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		address, err := netip.ParseAddr(args[1])
-		if err != nil {
+		post := api.RPKIsPost{Name: args[0], RPKIPut: api.RPKIPut{Port: fabric.DefaultRPKIPort}}
+		var err error
+		if post.Address, err = netip.ParseAddr(args[1]); err != nil {
 			return usagef(cmd, "%q is not an IP address", args[1])
 		}
-		post := api.RPKIsPost{Name: args[0], RPKIPut: api.RPKIPut{Description: *description, Address: address, Port: *port}}
-		for name, field := range map[string]*int{"refresh": &post.Refresh, "retry": &post.Retry, "expire": &post.Expire} {
-			d := *times[name]
-			if d < 0 || d%time.Second != 0 {
-				return usagef(cmd, "--%s %v: want a whole number of seconds, as in 600s or 1h", name, d)
-			}
-			*field = int(d / time.Second)
+		if err := f.onto(cmd, &post.RPKIPut); err != nil {
+			return err
 		}
 		if err := a.client().CreateRPKI(cmd.Context(), post); err != nil {
 			return err
@@ -54,6 +43,75 @@ func (a *app) rpkiAdd() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+func (a *app) rpkiSet() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "set NAME", Short: "Change some of what is set of an RPKI cache",
+		Long:    "Change what the given flags say of an RPKI cache, and nothing else. A time of 0 is what the cache says.",
+		Example: "  fabricctl bgp rpki set rtr1 --port 8282\n  fabricctl bgp rpki set rtr1 --address 192.0.2.51 --expire 1h", ValidArgsFunction: a.complete(caches),
+	}
+	f := newRPKIFlags(cmd)
+	address := cmd.Flags().String("address", "", "`ADDRESS` of the cache")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		r, etag, err := a.client().GetRPKI(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if cmd.Flags().Changed("address") {
+			if r.Address, err = netip.ParseAddr(*address); err != nil {
+				return usagef(cmd, "--address %q is not an IP address", *address)
+			}
+		}
+		if err := f.onto(cmd, &r.RPKIPut); err != nil {
+			return err
+		}
+		return a.client().UpdateRPKI(cmd.Context(), args[0], r.RPKIPut, etag)
+	}
+	return cmd
+}
+
+// rpkiFlags are the flags of what can be set of a cache, for a new one and for one that is there.
+type rpkiFlags struct {
+	description            *string
+	port                   *uint16
+	refresh, retry, expire *time.Duration
+}
+
+func newRPKIFlags(cmd *cobra.Command) *rpkiFlags {
+	flags := cmd.Flags()
+	return &rpkiFlags{
+		description: flags.String("description", "", "`TEXT` that describes it"),
+		port:        flags.Uint16("port", 0, fmt.Sprintf("TCP `PORT` of the cache (default %d)", fabric.DefaultRPKIPort)),
+		refresh:     flags.Duration("refresh", 0, "`TIME` between two questions (default what the cache says)"),
+		retry:       flags.Duration("retry", 0, "`TIME` after a failure, at most (default what the cache says)"),
+		expire:      flags.Duration("expire", 0, "`TIME` for which data are used that the cache does not confirm (default what the cache says)"),
+	}
+}
+
+// onto sets what flags were given.
+func (f *rpkiFlags) onto(cmd *cobra.Command, put *api.RPKIPut) error {
+	given := cmd.Flags().Changed
+	if given("description") {
+		put.Description = *f.description
+	}
+	if given("port") {
+		put.Port = *f.port
+	}
+	for _, t := range []struct {
+		flag  string
+		d     time.Duration
+		field *int
+	}{{"refresh", *f.refresh, &put.Refresh}, {"retry", *f.retry, &put.Retry}, {"expire", *f.expire, &put.Expire}} {
+		if !given(t.flag) {
+			continue
+		}
+		if t.d < 0 || t.d%time.Second != 0 {
+			return usagef(cmd, "--%s %v: want a whole number of seconds, as in 600s or 1h", t.flag, t.d)
+		}
+		*t.field = int(t.d / time.Second)
+	}
+	return nil
 }
 
 func (a *app) rpkiList() *cobra.Command {

@@ -79,6 +79,7 @@ func TestWrongInput(t *testing.T) {
 		{"bgp peer add tor1 192.0.2.254 1 --password-stdin", 2, `Error: fabricctl bgp peer add: the password is empty; see "fabricctl bgp peer add --help"`},
 		{"anycast create dns", 2, `Error: fabricctl anycast create: PREFIX is missing; see "fabricctl anycast create --help"`},
 		{"anycast create dns 10.1.2.3/8", 2, `Error: fabricctl anycast create: 10.1.2.3/8 has bits set past its length: did you mean 10.0.0.0/8?; see "fabricctl anycast create --help"`},
+		{"anycast set", 2, `Error: fabricctl anycast set: NAME is missing; see "fabricctl anycast set --help"`},
 		{"anycast create dns 203.0.113.53 --check udp:53", 2, `Error: fabricctl anycast create: --check "udp:53": want process, tcp:PORT, http:PORT[/PATH], https:PORT[/PATH], dns:PORT/NAME or exec:COMMAND; see "fabricctl anycast create --help"`},
 		{"anycast create dns 203.0.113.53 --check exec:", 2, `Error: fabricctl anycast create: --check "exec:": want a command, as in exec:/usr/bin/check; see "fabricctl anycast create --help"`},
 		{"anycast create dns 203.0.113.53 --interval 1", 2, `Error: fabricctl anycast create: --interval "1": want a time such as 500ms or 1s; see "fabricctl anycast create --help"`},
