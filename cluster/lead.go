@@ -86,7 +86,11 @@ func (d *leader) act(ctx context.Context, action leaseAction) {
 	defer cancel()
 	old := d.lease.row
 	var row leaseRow
-	err := d.store.run(once, func(ctx context.Context, c *conn) (err error) {
+	run := d.store.run
+	if action == leaseRead {
+		run = d.store.consult
+	}
+	err := run(once, func(ctx context.Context, c *conn) (err error) {
 		row, err = d.touch(ctx, c, action, old)
 		return err
 	})

@@ -77,6 +77,12 @@ func (s *store) run(ctx context.Context, statements func(ctx context.Context, c 
 	return err
 }
 
+// consult is run for statements that only read. Nothing is committed for them, so that a leader that was deposed and does not know yet may answer.
+func (s *store) consult(ctx context.Context, statements func(ctx context.Context, c *conn) error) error {
+	_, err := s.submit(ctx, &request{statements: statements, reads: true})
+	return err
+}
+
 func (s *store) submit(ctx context.Context, r *request) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, defaultPatience) // keeps an earlier deadline
 	defer cancel()

@@ -19,6 +19,7 @@ type request struct {
 	change     func(*fabric.Tx) error
 	report     *report
 	statements func(context.Context, *conn) error
+	reads      bool // the statements write nothing
 
 	fence  *fence
 	queued time.Time
@@ -284,7 +285,9 @@ func (w *writer) transaction(ctx context.Context, batch []*request) error {
 		return err
 	}
 	w.deliver(a)
-	w.told(a.snapshot.Revision, a.reports.Counter)
+	if a.snapshot.Revision != m.revision || a.reports.Counter != m.counter { // otherwise others have nothing to look for
+		w.told(a.snapshot.Revision, a.reports.Counter)
+	}
 	return nil
 }
 
@@ -350,7 +353,7 @@ func (w *writer) prepare(ctx context.Context, m meta, batch []*request) (*attemp
 			}
 		case r.statements != nil:
 			err = r.statements(ctx, w.conn)
-			a.wrote = true
+			a.wrote = a.wrote || !r.reads
 		}
 		if err != nil {
 			return nil, nil, err

@@ -188,3 +188,35 @@ func TestExpiredTokensGo(t *testing.T) {
 		t.Fatalf("%d tokens after all expired, %v", len(m.Snapshot().Tokens()), err)
 	}
 }
+
+func TestWhatOnlyReadsIsNotCommitted(t *testing.T) {
+	m := startCluster(t, 1)[0]
+	beats := func() (n uint64) {
+		t.Helper()
+		if err := m.consult(t.Context(), func(ctx context.Context, c *conn) error {
+			rows, err := c.query(ctx, "SELECT count(*) FROM beats WHERE member = 'nobody'")
+			if err == nil {
+				n = rows[0].number(0)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	insert := func(ctx context.Context, c *conn) error {
+		return c.exec(ctx, "INSERT INTO beats (member, beat) VALUES ('nobody', 1)")
+	}
+	if err := m.consult(t.Context(), insert); err != nil {
+		t.Fatal(err)
+	}
+	if n := beats(); n != 0 {
+		t.Errorf("%d rows written by what only reads", n)
+	}
+	if err := m.run(t.Context(), insert); err != nil {
+		t.Fatal(err)
+	}
+	if n := beats(); n != 1 {
+		t.Errorf("%d rows after a write", n)
+	}
+}
