@@ -307,14 +307,18 @@ func (a *Agent) gather() bool {
 	return true
 }
 
-// gatherFor is how long words are held back for those that are about to follow: a change wakes all modules, and each commit has the next
-// change wait.
-const gatherFor = 10 * time.Millisecond
+// How long words are held back for those that are about to follow: a change wakes all modules, and each commit has the next change wait. Where
+// changes come all the time, so do words.
+const (
+	gatherFor  = 10 * time.Millisecond
+	storeEvery = 50 * time.Millisecond // at most
+)
 
 // publish stores what the modules said, and removes the objects that they let go of. A failure is tried again: the newest word counts.
 func (a *Agent) publish(ctx context.Context) {
 	var again backoff
 	var retry <-chan time.Time
+	var stored time.Time
 	for {
 		waited := false
 		select {
@@ -328,7 +332,7 @@ func (a *Agent) publish(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(gatherFor):
+		case <-time.After(max(gatherFor, time.Until(stored.Add(storeEvery)))):
 		}
 		select {
 		case <-a.report: // heard by now
@@ -355,6 +359,7 @@ func (a *Agent) publish(ctx context.Context) {
 			continue
 		}
 		again.succeeded()
+		stored = time.Now()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -222,6 +223,45 @@ func TestReportsWaitForAllModulesAndKeepTheirTime(t *testing.T) {
 		synctest.Wait()
 		if c, _ := store.Reports().Get(key, "n1", fabric.ConditionReady); c.Message != "third" {
 			t.Fatalf("not stored after quorum came back: %+v", c)
+		}
+	})
+}
+
+func TestWordsThatComeAllTheTimeAreStoredNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, m := fabrictest.NewMemory(), newFake("m")
+		apply(t, store, profile("p"))
+		key := fabric.Key{Kind: fabric.KindProfile, Name: "p"}
+		said := 0
+		m.will(func(fabric.View) (fabric.Report, error) {
+			return fabric.Report{Conditions: []fabric.Condition{{Object: key, Type: fabric.ConditionReady, OK: true, Message: strconv.Itoa(said)}}}, nil
+		})
+		start(t, Options{Store: store, Modules: []fabric.Module{m}})
+		time.Sleep(time.Second)
+		begun := store.Reports().Counter
+		say := func() {
+			m.mu.Lock()
+			said++
+			m.mu.Unlock()
+			m.wake <- struct{}{}
+		}
+		say()
+		time.Sleep(gatherFor)
+		synctest.Wait()
+		if n := store.Reports().Counter - begun; n != 1 {
+			t.Fatalf("after a rest, a word is stored %d times after %s", n, gatherFor)
+		}
+		for range 200 {
+			say()
+			time.Sleep(5 * time.Millisecond)
+		}
+		if n, most := store.Reports().Counter-begun, uint64(1+time.Second/storeEvery); n > most {
+			t.Errorf("%d commits in a second, want %d at most", n, most)
+		}
+		time.Sleep(storeEvery)
+		synctest.Wait()
+		if c, _ := store.Reports().Get(key, "n1", fabric.ConditionReady); c.Message != strconv.Itoa(said) {
+			t.Errorf("the last word is not stored: %q of %d", c.Message, said)
 		}
 	})
 }
