@@ -43,6 +43,7 @@ func TestGateway(t *testing.T) {
 		{"worker stopped for good", gatewayWorkerStopped},
 		{"drained", gatewayDrained},
 		{"tracked session lost", gatewayTrackedSession},
+		{"tracked default route lost", gatewayTrackedDefault},
 		{"checked router lost", gatewayCheckFails},
 		{"moved without quorum", gatewayMovedWithoutQuorum},
 		{"keepalived takes part", gatewayWithKeepalived},
@@ -91,7 +92,13 @@ func (w *world) waitActive(t *testing.T, seenBy, name, member string) time.Time 
 // startHost has a host ask the server outside, and returns when nothing that went before costs it anything any more.
 func (w *world) startHost(t *testing.T, host string) *client {
 	t.Helper()
-	c := w.startClientAt(t, host, outsideURLs...)
+	return w.steadyClient(t, host, outsideURLs...)
+}
+
+// steadyClient is startClientAt, and returns when nothing that went before costs it anything any more.
+func (w *world) steadyClient(t *testing.T, node string, urls ...string) *client {
+	t.Helper()
+	c := w.startClientAt(t, node, urls...)
 	lab.WaitFor(t, 20*time.Second, "a second without loss", func() error {
 		end := probe.Now() - requestTimeout - 100*time.Millisecond
 		if r := probe.Since(c.all(), end-time.Second, end); r.Lost > 0 || r.Sent < 50 {
@@ -302,6 +309,65 @@ func gatewayTrackedSession(t *testing.T, w *world) {
 	n1.MustExec(t, "ip", "route", "delete", "blackhole", "192.0.2.1/32")
 	w.waitActive(t, "n2", "lan", "n1")
 	measured(t, c, "session lost and back", at, probe.Now()-at, 0)
+}
+
+// gatewayTrackedDefault: a gateway goes where there is a default route, which comes from a provider. n1 has none but that.
+func gatewayTrackedDefault(t *testing.T, w *world) {
+	w.script(t, "n1", `
+		bgp peer set p1 --import default-only --install default
+		gateway create out --interface eth1 --address 198.51.100.9/24 --address 2001:db8:51::9/64 --no-ra --track route:0.0.0.0/0
+	`)
+	n1, p1 := w.lab.MustNode(t, "n1"), w.lab.MustNode(t, "p1")
+	lab.WaitFor(t, 10*time.Second, "a default route from p1", func() error {
+		if out := n1.MustExec(t, "ip", "route", "show", "default", "proto", "160"); !strings.Contains(out, "via 192.0.2.1 ") {
+			return errors.New("n1 has " + out)
+		}
+		return nil
+	})
+	// What comes back must not come by n1, which drops it where it knows no way to its sender (rp_filter).
+	w.ctl(t, "n1", "gateway move uplink n2")
+	w.waitActive(t, "n2", "uplink", "n2")
+	n1.MustExec(t, "ip", "route", "delete", "default", "metric", "0")
+	w.waitActive(t, "n2", "out", "n1")
+	w.waitActive(t, "n2", "lan", "n1")
+	c := w.startHost(t, "h1")
+	at := probe.Now()
+	// p1 ends the session with n1, and takes no other.
+	p1.MustExec(t, "nft", "add table inet shut; add chain inet shut in { type filter hook input priority 0; }; add rule inet shut in ip saddr 192.0.2.11 tcp dport 179 tcp flags syn drop")
+	p1.MustExec(t, "vtysh", "-c", "clear bgp 192.0.2.11")
+	moved := w.waitActive(t, "n2", "out", "n2")
+	w.waitActive(t, "n2", "lan", "n2")
+	var lost time.Time
+	w.session(t, "n1", "p1", func(s api.BGPSession) bool {
+		lost = s.Since
+		return !s.Established()
+	})
+	t.Logf("n2 was Active %.1f ms after n1 had lost its session, and with it the default route", float64(moved.Sub(lost).Microseconds())/1000)
+	if late := moved.Sub(lost).Abs(); late > time.Second { // as above
+		t.Errorf("n1's session was lost at %v, n2 was Active at %v", lost, moved)
+	}
+	if out := n1.MustExec(t, "ip", "route", "show", "default"); strings.TrimSpace(out) != "" {
+		t.Errorf("n1 has %s", out)
+	}
+	g, err := w.gateway(t, "n2", "out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(g.States, func(m api.GatewayMember) bool { return m.Member == "n1" })
+	if m := g.States[i]; m.Reason != "track-down" || !strings.Contains(m.Message, "no route to 0.0.0.0/0") {
+		t.Errorf("n1 is said to be %+v", m)
+	}
+	p1.MustExec(t, "nft", "delete", "table", "inet", "shut")
+	w.waitActive(t, "n2", "out", "n1")
+	w.waitActive(t, "n2", "lan", "n1")
+	measured(t, c, "default route lost and back", at, probe.Now()-at, time.Second)
+	w.ctl(t, "n1", "gateway move uplink n1")
+	w.waitActive(t, "n2", "uplink", "n1")
+	n1.MustExec(t, "ip", "route", "add", "default", "nexthop", "via", "192.0.2.1", "nexthop", "via", "192.0.2.2")
+	w.script(t, "n1", `
+		gateway delete out
+		bgp peer set p1 --import= --install none
+	`)
 }
 
 func gatewayWithoutPower(t *testing.T, w *world) {
