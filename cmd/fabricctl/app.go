@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -14,8 +15,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// defaultSocket is where fabric-node listens unless it was told otherwise.
-const defaultSocket = "/var/lib/fabric/unix.socket"
+// defaultSocket is where fabric-node listens, which may have been told otherwise by the same environment.
+func (a *app) defaultSocket() string {
+	return cmp.Or(a.env("FABRIC_SOCKET"), filepath.Join(cmp.Or(a.env("FABRIC_DIR"), "/var/lib/fabric"), "unix.socket"))
+}
 
 // app is one run of the program: its streams, its environment and its global flags.
 type app struct {
@@ -70,7 +73,7 @@ Commands are those of lxc where lxc has a word for the thing.`,
 	root.SetErr(a.err)
 	root.SetFlagErrorFunc(flagError)
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.socket, "socket", cmp.Or(a.env("FABRIC_SOCKET"), defaultSocket), "unix `SOCKET` of fabric-node ($FABRIC_SOCKET)")
+	flags.StringVar(&a.socket, "socket", a.defaultSocket(), "unix `SOCKET` of fabric-node ($FABRIC_SOCKET, or unix.socket in $FABRIC_DIR)")
 	flags.BoolVar(&a.noWait, "no-wait", false, "print the id of the background operation instead of waiting for it")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing on success")
 	flags.BoolVar(&a.debug, "debug", false, "show the requests to the API on stderr")

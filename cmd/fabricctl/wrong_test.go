@@ -203,3 +203,11 @@ func TestConcerns(t *testing.T) {
 		}
 	}
 }
+
+func TestSocketIsInTheDaemonsDirectory(t *testing.T) {
+	dir := shortDir(t)
+	got := call{env: map[string]string{"FABRIC_DIR": dir}}.run(t, "list")
+	if want := "there is no socket " + filepath.Join(dir, "unix.socket") + ";"; !strings.Contains(got.err, want) {
+		t.Errorf("%+v, want %q", got, want)
+	}
+}
