@@ -14,11 +14,11 @@ import (
 type Gateway struct {
 	Header
 	Description  string         `json:"description,omitempty"`
-	Interface    string         `json:"interface"` // on each member: the hosts are behind it, and it has an address of its own there
-	Addresses    []netip.Prefix `json:"addresses"` // with the length of the subnet
-	VRID         uint8          `json:"vrid"`      // 1-255
-	Interval     int            `json:"interval"`  // milliseconds between advertisements, 10-40950 in steps of 10
-	Members      []string       `json:"members,omitempty"`
+	Interface    string         `json:"interface"`            // on each member: the hosts are behind it, and it has an address of its own there
+	Addresses    []netip.Prefix `json:"addresses"`            // with the length of the subnet
+	VRID         uint8          `json:"vrid"`                 // 1-255
+	Interval     int            `json:"interval"`             // milliseconds between advertisements, 10-40950 in steps of 10
+	Members      []string       `json:"members,omitempty"`    // names and selectors, as of a Peer; the best first; none is all
 	Priorities   map[string]int `json:"priorities,omitempty"` // by member, 1-254; the others' follow from their order
 	Preferred    string         `json:"preferred,omitempty"`  // member that it was moved to: before all others
 	NoPreempt    bool           `json:"no_preempt,omitempty"` // leave an Active of lower priority alone
@@ -170,17 +170,8 @@ func (g *Gateway) Validate() error {
 	if err := g.checkSets(fail); err != nil {
 		return err
 	}
-	for member, p := range g.Priorities {
-		if p < 1 || p > MaxPriority {
-			return fail("bad-priority", "priority %d of member %s must be 1 to %d", p, member, MaxPriority).
-				WithFix("255 is for a router that has the addresses itself; members have them only while they are Active")
-		}
-		if !g.On(member) {
-			return fail("bad-priority", "member %s has a priority but is not one of its members", member)
-		}
-	}
-	if g.Preferred != "" && !g.On(g.Preferred) {
-		return fail("bad-member", "preferred member %s is not one of its members", g.Preferred)
+	if err := g.checkMembers(fail); err != nil {
+		return err
 	}
 	for i, t := range g.Tracks {
 		if err := t.check(); err != nil {
@@ -218,9 +209,7 @@ func (g *Gateway) checkAddresses(fail func(reason, format string, args ...any) *
 // Refs names the members and the tracked peers. A member that is only preferred can be removed.
 func (g *Gateway) Refs() []Key {
 	var refs []Key
-	for _, m := range g.Members {
-		refs = append(refs, Key{KindMember, m})
-	}
+	refs = append(refs, selectorRefs(g.Members)...)
 	for m := range g.Priorities {
 		refs = append(refs, Key{KindMember, m})
 	}
@@ -260,11 +249,6 @@ func FreeVRID(s *Snapshot, iface string, avoid map[uint8]bool) (uint8, error) {
 	return 0, Conflictf("no-vrid", "all 255 VRIDs of interface %s are in use", iface)
 }
 
-// On tells whether a member takes part.
-func (g *Gateway) On(member string) bool {
-	return len(g.Members) == 0 || slices.Contains(g.Members, member)
-}
-
 // Ranked is a member of a gateway and its priority while nothing is wrong with it.
 type Ranked struct {
 	Member   string `json:"member"`
@@ -280,15 +264,10 @@ const (
 	drainedPriority = 1
 )
 
-// Ranking is the members with their priorities, the best first: those given, for the others by the order of the gateway's members or by name,
+// Ranking is the members with their priorities, the best first: those given, for the others by the order of the gateway's members, see memberNames,
 // and before all the member that it was moved to. In a spread set each gateway begins with another member. Drained members come last.
 func (g *Gateway) Ranking(s *Snapshot) []Ranked {
-	members := g.Members
-	if len(members) == 0 {
-		for _, m := range s.Members() {
-			members = append(members, m.Name)
-		}
-	}
+	members := g.memberNames(s)
 	if g.Spread != "" {
 		members = rotated(members, g.turn(s))
 	}
@@ -337,6 +316,10 @@ func (g *Gateway) Warnings(s *Snapshot) []string {
 	var all []string
 	ranking := g.Ranking(s)
 	all = append(all, g.setWarnings(s)...)
+	all = append(all, g.memberWarnings(s)...)
+	if len(ranking) == 0 {
+		return append(all, "no member of the cluster takes part")
+	}
 	if len(ranking) == 1 {
 		all = append(all, fmt.Sprintf("only member %s takes part: when it fails, nobody takes over", ranking[0].Member))
 	}

@@ -37,7 +37,10 @@ func TestGatewayValidate(t *testing.T) {
 		"RA with 15 resolvers":      func(g *Gateway) { g.RA.DNS = slices.Repeat([]netip.Addr{netip.MustParseAddr("2001:db8::53")}, 15) },
 		"RA that just fits":         func(g *Gateway) { g.Addresses = subnets6(38) },
 		"RA that fits what is told": func(g *Gateway) { g.Addresses, g.RA.MTU = subnets6(44), 1500 },
-		"RA that is off":            func(g *Gateway) { g.Addresses, g.RA.Off = subnets6(60), true },
+		"priority in a group": func(g *Gateway) {
+			g.Members, g.Priorities, g.Preferred = []string{"group:edge"}, map[string]int{"n1": 9}, "n1"
+		},
+		"RA that is off": func(g *Gateway) { g.Addresses, g.RA.Off = subnets6(60), true },
 	} {
 		g := testGateway("gw", 1)
 		change(g)
@@ -61,6 +64,7 @@ func TestGatewayValidate(t *testing.T) {
 		"priority of an owner":  {func(g *Gateway) { g.Priorities = map[string]int{"n1": 255} }, "bad-priority"},
 		"priority of another":   {func(g *Gateway) { g.Members, g.Priorities = []string{"n1"}, map[string]int{"n2": 9} }, "bad-priority"},
 		"preferred another":     {func(g *Gateway) { g.Members, g.Preferred = []string{"n1"}, "n2" }, "bad-member"},
+		"selector of nothing":   {func(g *Gateway) { g.Members = []string{"group:"} }, "bad-member"},
 		"delay of nothing":      {func(g *Gateway) { g.NoPreempt, g.PreemptDelay = true, 1000 }, "bad-value"},
 		"track twice":           {func(g *Gateway) { g.Tracks = []Track{{Type: TrackBGP}, {Type: TrackBGP, Weight: 5}} }, "bad-track"},
 		"checksum":              {func(g *Gateway) { g.Checksum = "crc" }, "bad-value"},

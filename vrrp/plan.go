@@ -14,7 +14,7 @@ import (
 func Plan(v fabric.View) []fabric.RoutingGateway {
 	var all []fabric.RoutingGateway
 	for _, g := range v.Desired.Gateways() {
-		if !g.On(v.Member) {
+		if !g.On(v.Desired, v.Member) {
 			continue
 		}
 		planned := fabric.RoutingGateway{

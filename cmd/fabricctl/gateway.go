@@ -35,6 +35,7 @@ is taken off its priority.
                       with ,interval=TIME ,timeout=TIME ,rise=N ,fall=N (default 1s, 500ms, 1, 2)`,
 		Example: `  fabricctl gateway create uplink-gw --interface eth1 --address 192.0.2.1/24 --address 2001:db8:2::1/64
   fabricctl gateway create lan --interface br0 --address 10.0.0.1/24 --track bgp --track carrier:eth2,50 --preempt-delay 5s
+  fabricctl gateway create lan --interface eth1 --address 198.51.100.1/24 --members n3,group:edge
   fabricctl gateway create lan --interface br0 --address 10.0.0.1/24 --members n1,n2 --priority n2=220 --vrid 51 --interval 30ms`,
 	}
 	var post api.GatewaysPost
@@ -44,7 +45,7 @@ is taken off its priority.
 	addresses := flags.StringSlice("address", nil, "`ADDRESS/LENGTH` that the members share; may be repeated")
 	vrid := flags.String("vrid", "auto", "`VRID` from 1 to 255, or auto for one that is free")
 	interval := flags.Duration("interval", 0, fmt.Sprintf("`TIME` between advertisements, 10ms to 40.95s (default %v)", fabric.DefaultGatewayInterval*time.Millisecond))
-	flags.StringSliceVar(&post.Members, "members", nil, "`MEMBERS` that take part, the best first, between commas (default all, by name)")
+	flags.StringSliceVar(&post.Members, "members", nil, "`MEMBERS` that take part, the best first, between commas; failure_domain:NAME and group:NAME stand for those of one, by name (default all)")
 	priorities := flags.StringSlice("priority", nil, "`MEMBER=PRIORITY` from 1 to 254; may be repeated (default by the order of members)")
 	flags.BoolVar(&post.NoPreempt, "no-preempt", false, "leave an Active of lower priority alone")
 	delay := flags.Duration("preempt-delay", 0, "`TIME` that a member waits after it came back before it takes over from an Active of lower priority")

@@ -23,7 +23,7 @@ type GatewayPut struct {
 	Addresses    []netip.Prefix `json:"addresses"` // with the length of the subnet
 	VRID         uint8          `json:"vrid"`      // 0: one that is free, or in a change the one that it has
 	Interval     int            `json:"interval"`  // milliseconds; 0 is the default
-	Members      []string       `json:"members"`   // none is all
+	Members      []string       `json:"members"`   // the best first, with failure_domain:NAME and group:NAME for those of one; none is all
 	Priorities   map[string]int `json:"priorities"`
 	Preferred    string         `json:"preferred"` // member that it was moved to
 	NoPreempt    bool           `json:"no_preempt"`
@@ -327,7 +327,7 @@ func (s *Server) postGatewayMove(r *request) (reply, error) {
 	if !ok {
 		return reply{}, notFound(gatewayKey(r))
 	}
-	if _, ok := r.snap.Member(move.Member); !ok || !g.On(move.Member) {
+	if _, ok := r.snap.Member(move.Member); !ok || !g.On(r.snap, move.Member) {
 		return reply{}, fabric.Invalidf("bad-member", "member %q does not take part in gateway %q", move.Member, g.Name)
 	}
 	if r.snap.Drained(move.Member) {

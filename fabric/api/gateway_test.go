@@ -60,3 +60,40 @@ func TestGatewayRouterAdvertisements(t *testing.T) {
 		}
 	}
 }
+
+// TestGatewayOfGroup: a gateway follows a group, its name too, and the group stays as long as the gateway needs it.
+func TestGatewayOfGroup(t *testing.T) {
+	m := bootstrapped(t, "n1", "n2").members["n1"]
+	must(t, m.unix.CreateClusterGroup(t.Context(), ClusterGroup{Name: "edge", ClusterGroupPut: ClusterGroupPut{Members: []string{"n2"}}}))
+	post := GatewaysPost{Name: "lan", GatewayPut: GatewayPut{Interface: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")},
+		Members: []string{"group:edge"}}}
+	must(t, m.unix.CreateGateway(t.Context(), post))
+	ranked := func() (names []string) {
+		g, _, err := m.unix.GetGateway(t.Context(), "lan")
+		must(t, err)
+		for _, s := range g.States {
+			names = append(names, s.Member)
+		}
+		return names
+	}
+	if got := ranked(); !slices.Equal(got, []string{"n2"}) {
+		t.Errorf("it is with %v", got)
+	}
+	_, err := m.unix.MoveGateway(t.Context(), "lan", "n1")
+	refused(t, err, fabric.CodeInvalid, "bad-member")
+	must(t, m.unix.RenameClusterGroup(t.Context(), "edge", "border"))
+	must(t, m.unix.UpdateClusterGroup(t.Context(), "border", ClusterGroupPut{Members: []string{"n1", "n2"}}, ""))
+	g, etag, err := m.unix.GetGateway(t.Context(), "lan")
+	must(t, err)
+	if got := ranked(); !slices.Equal(got, []string{"n1", "n2"}) || !slices.Equal(g.Members, []string{"group:border"}) {
+		t.Errorf("it is with %v: %+v", got, g.GatewayPut)
+	}
+	must(t, m.unix.UpdateClusterGroup(t.Context(), "border", ClusterGroupPut{}, ""))
+	if got := ranked(); len(got) > 0 {
+		t.Errorf("without a member in the group it is with %v", got)
+	}
+	refused(t, m.unix.DeleteClusterGroup(t.Context(), "border"), fabric.CodeConflict, "in-use")
+	g.Members = nil
+	must(t, m.unix.UpdateGateway(t.Context(), "lan", g.GatewayPut, etag))
+	must(t, m.unix.DeleteClusterGroup(t.Context(), "border"))
+}

@@ -190,6 +190,15 @@ func renameGroup(tx *fabric.Tx, from, to string) error {
 			}
 		}
 	}
+	for _, gateway := range snap.Gateways() {
+		if list := fabric.RenamedGroup(gateway.Members, from, to); !slices.Equal(list, gateway.Members) {
+			next := fabric.Clone(gateway)
+			next.Members = list
+			if err := tx.Put(next); err != nil {
+				return err
+			}
+		}
+	}
 	return tx.Delete(fabric.KeyOf(g))
 }
 

@@ -48,7 +48,7 @@ func gatewayConditions(v fabric.View, state *fabric.RoutingState, down string) [
 	}
 	var all []fabric.Condition
 	for _, g := range v.Desired.Gateways() {
-		if !g.On(v.Member) {
+		if !g.On(v.Desired, v.Member) {
 			continue
 		}
 		c := fabric.Condition{Object: fabric.KeyOf(g), Type: fabric.ConditionGateway, Observed: g.Revision}
