@@ -31,6 +31,8 @@ func TestHealth(t *testing.T) {
 		{"events and metrics", eventsAndMetrics},
 		{"groups and AS numbers", groupsAndASNs},
 		{"origin validation", originValidation},
+		{"flapping", flapping},
+		{"peers by prefix", dynamicPeers},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, w) }) {
 			return
@@ -297,4 +299,40 @@ func originValidation(t *testing.T, w *world) {
 	w.ctl(t, "n1", "bgp rpki remove rtr1")
 	validation("not-found", "")
 	w.ctl(t, "n1", "bgp peer set r1-v4 --import=")
+}
+
+// flapping has the only copy of a service fail its check once a second: routers are not told each time.
+func flapping(t *testing.T, w *world) {
+	const prefix = "203.0.113.86"
+	r := w.run(t, "n1", "", "fabricctl", "anycast", "create", "flap", prefix, "--interval", "200ms", "--timeout", "200ms", "--rise", "1", "--fall", "1", "--check", "exec:test ! -e /tmp/sick")
+	if r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	w.ctl(t, "n1", "launch busybox flap --config anycast=flap --target n1")
+	w.waitCopy(t, "flap", "flap", "success", true)
+	changes := w.monitorRoutes(t, "r1")
+	const flaps = 8
+	w.run(t, "n1", "", "fabricctl", "exec", "flap", "--", "sh", "-c", fmt.Sprintf("for i in $(seq %d); do touch /tmp/sick; sleep 0.5; rm /tmp/sick; sleep 0.5; done", flaps))
+	a, err := ctlJSON[api.Anycast](t, w, "n1", "anycast show flap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Copies) != 1 || a.Copies[0].Healthy || a.Copies[0].Reason != fabric.ReasonDamped {
+		t.Errorf("the copy is %+v", a.Copies)
+	}
+	var of []string
+	for _, line := range changes() {
+		if strings.Contains(line, prefix) {
+			of = append(of, line)
+		}
+	}
+	// Three failures in short order are too many: the copy goes, comes, goes, comes and goes.
+	t.Logf("%d failures in %d s made %d changes at r1, and none follow for half a minute: %s", flaps, flaps, len(of), a.Copies[0].Message)
+	if len(of) == 0 || len(of) > 6 {
+		t.Errorf("changes at r1:\n%s", strings.Join(of, "\n"))
+	}
+	w.script(t, "n1", `
+		delete --force flap
+		anycast delete flap
+	`)
 }
