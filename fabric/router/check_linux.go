@@ -150,14 +150,28 @@ func connect(conn net.Conn, to netip.AddrPort, deadline time.Time) error {
 			result = unix.Connect(int(fd), sa)
 			return result != unix.EINPROGRESS
 		}
-		var code int
-		if code, result = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); result == nil && code != 0 {
-			result = unix.Errno(code)
-		}
-		return true
+		var done bool
+		done, result = connected(int(fd))
+		return done
 	})
 	if err != nil {
 		return err
 	}
 	return result
+}
+
+// connected tells what has become of a connection under way: a socket may be said to be ready for what it was before there was one.
+func connected(fd int) (done bool, err error) {
+	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && code != 0 {
+		err = unix.Errno(code)
+	}
+	if err != nil {
+		return true, err
+	}
+	_, err = unix.Getpeername(fd)
+	if errors.Is(err, unix.ENOTCONN) {
+		return false, nil
+	}
+	return true, err
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"netfabric/bgp/bgptest"
 	"netfabric/fabric"
 )
@@ -102,6 +104,40 @@ func TestChecksThatGetNoAnswer(t *testing.T) {
 		}
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("%s: took %s", c.Type, took)
+		}
+	}
+}
+
+// A socket that is ready need not be connected: a check must not take the one for the other.
+func TestConnectionUnderWayIsNoConnection(t *testing.T) {
+	node, far := bgptest.NewNode(t, "chk"), bgptest.NewNode(t, "far")
+	node.Link("eth0", far, "eth0")
+	node.Address("eth0", "192.0.2.1/24", "2001:db8::1/64")
+	node.IP("neighbour add 192.0.2.9 lladdr 02:00:00:00:00:09 dev eth0") // nobody has it
+	node.IP("neighbour add 2001:db8::9 lladdr 02:00:00:00:00:09 dev eth0")
+	ns, err := os.Open("/run/netns/" + node.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	for _, to := range []unix.Sockaddr{
+		&unix.SockaddrInet4{Port: 80, Addr: netip.MustParseAddr("192.0.2.9").As4()},
+		&unix.SockaddrInet6{Port: 80, Addr: netip.MustParseAddr("2001:db8::9").As16()},
+	} {
+		like := netip.IPv4Unspecified()
+		if _, six := to.(*unix.SockaddrInet6); six {
+			like = netip.IPv6Unspecified()
+		}
+		fd, err := socketIn(ns, unix.SOCK_STREAM, like)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		if err := unix.Connect(fd, to); err != unix.EINPROGRESS {
+			t.Fatal(err)
+		}
+		if done, err := connected(fd); done || err != nil {
+			t.Errorf("%v: connected: %t, %v", to, done, err)
 		}
 	}
 }
