@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	incusapi "github.com/lxc/incus/v6/shared/api"
+
 	"netfabric/fabric"
 	"netfabric/fabric/api"
 	"netfabric/lab"
@@ -182,41 +184,87 @@ func meshUplinkCut(t *testing.T, w *world) {
 	})
 }
 
-func meshReflectors(t *testing.T, w *world) {
-	w.ctl(t, "n1", "config set bgp.mesh=reflector")
-	w.waitMesh(t, 5) // n3 and n4 have none with each other
-	w.reachAll(t, "i1", "i3", "i4")
-	var from []string
-	for _, r := range meshPaths(t, w, "n3", meshAddress("i4", false)) {
-		if meshOwner(r) == "n4" {
-			from = append(from, fmt.Sprintf("%s: %s", r.Peer, r.NextHop))
+// meshRoles are the members by what they are in a mesh with reflectors: the first two voters of the database reflect. Of the clients, the last has an instance.
+func meshRoles(t *testing.T, w *world) (reflectors, clients []string) {
+	t.Helper()
+	members, err := ctlJSON[[]incusapi.ClusterMember](t, w, "n1", "cluster list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range members {
+		if len(reflectors) < 2 && slices.Contains(m.Roles, "database") {
+			reflectors = append(reflectors, m.ServerName)
+		} else {
+			clients = append(clients, m.ServerName)
 		}
 	}
-	slices.Sort(from)
-	from = slices.Compact(from) // each reflector may tell of it twice: as it came, and as the other one reflects it
-	if got := strings.Join(from, ", "); got != "mesh:n1: 10.66.0.4, mesh:n2: 10.66.0.4" {
-		t.Errorf("n3 heard of i4 from %s", got)
+	if len(clients) != 2 {
+		t.Fatalf("reflectors %v, clients %v", reflectors, clients)
 	}
-	// n1 reflects the copy on n4 although it has a better one itself.
-	w.script(t, "n1", `
-		anycast create copies 203.0.113.53/32
-		config set i1 anycast=copies
-		config set i4 anycast=copies
-	`)
-	lab.WaitFor(t, 10*time.Second, "n3 to use both copies", func() error {
-		out := w.lab.MustNode(t, "n3").MustExec(t, "ip", "route", "show", "203.0.113.53")
-		if strings.Count(out, "nexthop via 10.66.0.1 ") != 1 || strings.Count(out, "nexthop via 10.66.0.4 ") != 1 {
-			return fmt.Errorf("%s", out)
+	if _, ok := meshInstanceOn(clients[1]); !ok {
+		slices.Reverse(clients)
+	}
+	return reflectors, clients
+}
+
+// meshInstanceOn is the instance that runs on a member.
+func meshInstanceOn(member string) (instance string, ok bool) {
+	for i, m := range meshInstances {
+		if m == member {
+			return i, true
+		}
+	}
+	return "", false
+}
+
+func meshReflectors(t *testing.T, w *world) {
+	w.ctl(t, "n1", "config set bgp.mesh=reflector")
+	w.waitMesh(t, 5) // the clients have none with each other
+	w.reachAll(t, "i1", "i3", "i4")
+	reflectors, clients := meshRoles(t, w)
+	from, to := clients[0], clients[1]
+	behind, _ := meshInstanceOn(to)
+	hop := func(member string) string { return "10.66.0." + member[1:] }
+	var heard, want []string
+	for _, r := range meshPaths(t, w, from, meshAddress(behind, false)) {
+		if meshOwner(r) == to {
+			heard = append(heard, fmt.Sprintf("%s: %s", r.Peer, r.NextHop))
+		}
+	}
+	for _, r := range reflectors {
+		want = append(want, fmt.Sprintf("%s: %s", fabric.MeshPeerName(r), hop(to)))
+	}
+	slices.Sort(heard)
+	heard = slices.Compact(heard) // each reflector may tell of it twice: as it came, and as the other one reflects it
+	if !slices.Equal(heard, want) {
+		t.Errorf("%s heard of %s from %v, want %v", from, behind, heard, want)
+	}
+	meshCopies(t, w, reflectors, from, to, hop)
+	w.ctl(t, "n1", "config set bgp.mesh=full")
+	w.waitMesh(t, 6)
+}
+
+// meshCopies has a reflector tell a client of a copy on another client although it has a better one itself.
+func meshCopies(t *testing.T, w *world, reflectors []string, from, to string, hop func(member string) string) {
+	near := reflectors[0]
+	if _, ok := meshInstanceOn(near); !ok {
+		near = reflectors[1]
+	}
+	w.ctl(t, "n1", "anycast create copies 203.0.113.53/32")
+	for _, member := range []string{near, to} {
+		instance, _ := meshInstanceOn(member)
+		w.ctl(t, "n1", "config set "+instance+" anycast=copies")
+		defer w.ctl(t, "n1", "config unset "+instance+" anycast")
+	}
+	lab.WaitFor(t, 10*time.Second, from+" to use both copies", func() error {
+		out := w.lab.MustNode(t, from).MustExec(t, "ip", "route", "show", "203.0.113.53")
+		for _, member := range []string{near, to} {
+			if strings.Count(out, "nexthop via "+hop(member)+" ") != 1 {
+				return fmt.Errorf("%s", out)
+			}
 		}
 		return nil
 	})
-	w.script(t, "n1", `
-		config unset i1 anycast
-		config unset i4 anycast
-		anycast delete copies
-		config set bgp.mesh=full
-	`)
-	w.waitMesh(t, 6)
 }
 
 func meshMemberWithoutPower(t *testing.T, w *world) {
