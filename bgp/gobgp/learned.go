@@ -49,6 +49,7 @@ type learned struct {
 	wake   func() // there is something to take; must not block
 	live   map[netip.Prefix][]Learned
 	up     map[netip.Addr]bool // peers whose session is established
+	silent map[netip.Addr]bool // peers that have said nothing for their hold time
 	kept   map[netip.Addr]keep
 	ended  map[PeerFamily]bool      // whose End-of-RIB has come in this run
 	ending map[PeerFamily]time.Time // whose End-of-RIB has come just now, and when all of them has come that belongs before it
@@ -64,7 +65,7 @@ type keep struct {
 func newLearned(wake func()) *learned {
 	return &learned{
 		now: time.Now, wake: wake,
-		live: map[netip.Prefix][]Learned{}, up: map[netip.Addr]bool{}, kept: map[netip.Addr]keep{}, ended: map[PeerFamily]bool{}, ending: map[PeerFamily]time.Time{}, moved: map[netip.Prefix]bool{},
+		live: map[netip.Prefix][]Learned{}, up: map[netip.Addr]bool{}, silent: map[netip.Addr]bool{}, kept: map[netip.Addr]keep{}, ended: map[PeerFamily]bool{}, ending: map[PeerFamily]time.Time{}, moved: map[netip.Prefix]bool{},
 	}
 }
 
@@ -84,16 +85,29 @@ func (l *learned) set(p netip.Prefix, paths []Learned) {
 }
 
 // session takes note of whether the session with a peer is established. What its end has left in the table is what the peer restarts with, for as long as
-// restart.
+// restart; a peer that was silent for its hold time is not taken to be restarting (RFC 4724, 4.2: a session that ends with a NOTIFICATION).
 func (l *learned) session(peer netip.Addr, up bool, restart time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.up[peer] && !up {
-		l.keep(peer, restart)
+		if l.silent[peer] {
+			l.release(peer)
+			l.wake()
+		} else {
+			l.keep(peer, restart)
+		}
 		delete(l.ending, PeerFamily{peer, false})
 		delete(l.ending, PeerFamily{peer, true})
 	}
 	l.up[peer] = up
+	delete(l.silent, peer)
+}
+
+// silence takes note that a peer has said nothing for its hold time: its session is about to end.
+func (l *learned) silence(peer netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.silent[peer] = true
 }
 
 // hold keeps the paths of a peer over the end of its session, which is to come from this side.

@@ -77,6 +77,20 @@ func TestLearnedPathsOverTheEndOfSessions(t *testing.T) {
 			l.set(six, nil)
 			l.session(peerA, false, restart)
 		}, "0.0.0.0/0 [10.0.0.2], ::/0 []"},
+		{"nor does one that was silent for its hold time", func(l *told) { l.silence(peerA); lose(l) }, "0.0.0.0/0 [10.0.0.2], ::/0 []"},
+		{"nor what was kept before", func(l *told) {
+			lose(l)
+			l.changes()
+			l.session(peerA, true, restart)
+			l.silence(peerA)
+			l.session(peerA, false, restart)
+		}, "0.0.0.0/0 [10.0.0.2], ::/0 []"},
+		{"silence before the session is none of it", func(l *told) {
+			l.session(peerA, false, 0)
+			l.silence(peerA)
+			l.session(peerA, true, restart)
+			lose(l)
+		}, "0.0.0.0/0 [10.0.0.1 10.0.0.2], ::/0 [10.0.0.1]"},
 		{"a dead peer keeps nothing", func(l *told) { lose(l); l.changes(); l.drop(peerA) }, "0.0.0.0/0 [10.0.0.2], ::/0 []"},
 		{"what it does not tell again goes with its End-of-RIB, by family", func(l *told) {
 			lose(l)

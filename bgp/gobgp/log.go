@@ -108,11 +108,17 @@ type logger struct {
 	onState func(peer netip.Addr, state string)
 	// onStranger hears of connections from addresses of no peer.
 	onStranger func(netip.Addr)
+	onSilence  func(peer netip.Addr) // hears of hold times that are over
 }
 
 // follow takes a change of state out of a log line. GoBGP writes it before anything is read from the peer in that state.
 func (l *logger) follow(message string, fields log.Fields) {
 	switch message {
+	case "hold timer expired":
+		key, _ := fields["Key"].(string)
+		if a, err := netip.ParseAddr(key); err == nil && l.onSilence != nil {
+			l.onSilence(a.WithZone(""))
+		}
 	case "sync finished":
 		l.phases.synchronised(time.Now())
 	case "state changed":

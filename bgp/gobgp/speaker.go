@@ -109,7 +109,7 @@ func New(log *slog.Logger, changed func()) *Speaker {
 	s.validator = newValidator()
 	s.learned = newLearned(func() {})
 	s.forget()
-	s.logger = &logger{log: log, errors: s.errors, phases: s.phases}
+	s.logger = &logger{log: log, errors: s.errors, phases: s.phases, onSilence: s.learned.silence}
 	s.server = server.NewBgpServer(server.LoggerOption(s.logger))
 	return s
 }

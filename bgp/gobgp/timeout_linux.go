@@ -28,8 +28,9 @@ func portsOf(me *fabric.Speaker, p fabric.RoutingPeer) ports {
 	return x
 }
 
-// setUserTimeout lets the kernel give up the connection with a peer that acknowledges nothing before its hold time is over
-// (TCP_USER_TIMEOUT in tcp(7)), and ask for a sign of life when there is nothing to acknowledge. GoBGP gives nobody its sockets, so they are looked
+// setUserTimeout lets the kernel give up the connection with a peer that acknowledges nothing soon after its hold time is over
+// (TCP_USER_TIMEOUT in tcp(7)), and ask for a sign of life when there is nothing to acknowledge. Not before: a connection that breaks may be that of a
+// peer that is restarting, one that is silent for the hold time is not. GoBGP gives nobody its sockets, so they are looked
 // for among the files of the process.
 func (s *Speaker) setUserTimeout(p fabric.RoutingPeer, hold time.Duration) {
 	at := portsOf(s.running, p)
@@ -39,7 +40,7 @@ func (s *Speaker) setUserTimeout(p fabric.RoutingPeer, hold time.Duration) {
 		}
 		probe := max(1, int(hold.Seconds())/3)
 		for _, o := range []struct{ level, name, value int }{
-			{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(hold.Milliseconds()) * 9 / 10},
+			{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(hold.Milliseconds()) * 6 / 5},
 			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, probe},
 			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, probe},
 			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},

@@ -20,12 +20,12 @@ func TestUserTimeoutIsSetOnTheSessionOnly(t *testing.T) {
 		ours      string // where we accept sessions; empty: nowhere
 		want      int    // ms
 	}{
-		{"a session that we began", "127.0.0.1:179", false, 0, "", 8100},
-		{"at a port of its own", "127.0.0.1:1790", false, 1790, "", 8100},
+		{"a session that we began", "127.0.0.1:179", false, 0, "", 10800},
+		{"at a port of its own", "127.0.0.1:1790", false, 1790, "", 10800},
 		{"another connection", "127.0.0.1:0", false, 0, "127.0.0.1:1791", 0},
 		{"to the port of BGP where the peer has another", "127.0.0.1:179", false, 1790, "", 0},
-		{"a session that the peer began", "127.0.0.1:179", true, 1790, "127.0.0.1:179", 8100},
-		{"at a port of ours", "127.0.0.1:1791", true, 0, "127.0.0.1:1791", 8100},
+		{"a session that the peer began", "127.0.0.1:179", true, 1790, "127.0.0.1:179", 10800},
+		{"at a port of ours", "127.0.0.1:1791", true, 0, "127.0.0.1:1791", 10800},
 		{"another connection that we accepted", "127.0.0.1:0", true, 0, "127.0.0.1:1791", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
