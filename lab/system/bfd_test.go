@@ -26,6 +26,7 @@ func TestBFD(t *testing.T) {
 		{"starved processor", starvedBFD},
 		{"link cut", linkCutBFD},
 		{"member without power", memberWithoutPowerBFD},
+		{"router fails", routerFails},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, w) }) {
 			return

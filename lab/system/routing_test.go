@@ -31,6 +31,7 @@ func TestRouting(t *testing.T) {
 		{"worker killed", workerKilled},
 		{"worker hangs", workerHangs},
 		{"member without power", memberWithoutPower},
+		{"router out of reach", routerOutOfReach},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, w) }) {
 			return
