@@ -311,7 +311,7 @@ func flapping(t *testing.T, w *world) {
 	w.ctl(t, "n1", "launch busybox flap --config anycast=flap --target n1")
 	w.waitCopy(t, "flap", "flap", "success", true)
 	changes := w.monitorRoutes(t, "r1")
-	const flaps = 8
+	const flaps = 6
 	w.run(t, "n1", "", "fabricctl", "exec", "flap", "--", "sh", "-c", fmt.Sprintf("for i in $(seq %d); do touch /tmp/sick; sleep 0.5; rm /tmp/sick; sleep 0.5; done", flaps))
 	a, err := ctlJSON[api.Anycast](t, w, "n1", "anycast show flap")
 	if err != nil {
