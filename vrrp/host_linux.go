@@ -143,7 +143,7 @@ func (h *host) run() {
 			h.mu.Lock()
 			s := h.setup
 			h.mu.Unlock()
-			h.done(hostDone{setup: true, err: errors.Join(h.keeper.apply(s.sysctls, s.forward6, false), h.filter.put(s.guard))})
+			h.done(hostDone{setup: true, err: errors.Join(h.keeper.apply(s, false), h.filter.put(s.guard))})
 		case "purge":
 			h.removeLeftovers()
 			h.pruning = true
@@ -151,7 +151,7 @@ func (h *host) run() {
 			h.mu.Lock()
 			s := h.setup
 			h.mu.Unlock()
-			h.done(hostDone{setup: true, err: errors.Join(h.keeper.apply(s.sysctls, s.forward6, h.pruning), h.filter.put(s.guard))})
+			h.done(hostDone{setup: true, err: errors.Join(h.keeper.apply(s, h.pruning), h.filter.put(s.guard))})
 		case "stop":
 			return
 		default:

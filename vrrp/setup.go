@@ -17,11 +17,46 @@ type sysctl struct {
 type setup struct {
 	sysctls  []sysctl
 	forward6 []string // interfaces whose IPv6 packets are to be forwarded
+	uplinks  []string // interfaces by which packets for hosts come in; what they need is in the above
 	guard    guard
 }
 
 func (s setup) equal(o setup) bool {
-	return slices.Equal(s.sysctls, o.sysctls) && slices.Equal(s.forward6, o.forward6) && s.guard.equal(o.guard)
+	return slices.Equal(s.sysctls, o.sysctls) && slices.Equal(s.forward6, o.forward6) && slices.Equal(s.uplinks, o.uplinks) && s.guard.equal(o.guard)
+}
+
+// without tells that there are no gateways.
+func (s setup) without() bool { return len(s.sysctls)+len(s.forward6) == 0 }
+
+// and adds uplinks, in the families of the gateways.
+func (s setup) and(uplinks []string) setup {
+	both := setup{slices.Clone(s.sysctls), slices.Clone(s.forward6), uplinks, s.guard}
+	for _, name := range uplinks {
+		if len(s.sysctls) > 0 {
+			both.forward(IPv4, name)
+		}
+		if len(s.forward6) > 0 {
+			both.forward(IPv6, name)
+		}
+	}
+	return both
+}
+
+func (s *setup) set(c sysctl) {
+	if !slices.Contains(s.sysctls, c) {
+		s.sysctls = append(s.sysctls, c)
+	}
+}
+
+// forward has packets forwarded that come in by an interface.
+func (s *setup) forward(f Family, name string) {
+	switch {
+	case f == IPv4:
+		s.set(sysctl{path: confPath("ipv4", name, "forwarding"), value: "1"})
+		s.set(sysctl{path: confPath("ipv4", name, "rp_filter"), value: "2", loose: true})
+	case !slices.Contains(s.forward6, name):
+		s.forward6 = append(s.forward6, name)
+	}
 }
 
 // guard is what the packet filter of the gateways drops.
@@ -40,25 +75,16 @@ func (g guard) equal(o guard) bool {
 // requests; packets are forwarded between them and the interfaces by which hosts' packets come back, which may be another one than they leave by.
 func setupOf(desired map[routerKey]Gateway) setup {
 	var s setup
-	set := func(c sysctl) {
-		if !slices.Contains(s.sysctls, c) {
-			s.sysctls = append(s.sysctls, c)
-		}
-	}
 	for k, g := range desired {
-		through := append([]string{k.Interface}, g.Uplinks...)
 		if k.Family == IPv4 {
-			set(sysctl{path: confPath("ipv4", k.Interface, "arp_ignore"), value: "1"})
-			set(sysctl{path: confPath("ipv4", k.Interface, "arp_announce"), value: "2"})
-			for _, name := range through {
-				set(sysctl{path: confPath("ipv4", name, "forwarding"), value: "1"})
-				set(sysctl{path: confPath("ipv4", name, "rp_filter"), value: "2", loose: true})
-			}
-		} else {
-			for _, name := range through {
-				if !slices.Contains(s.forward6, name) {
-					s.forward6 = append(s.forward6, name)
-				}
+			s.set(sysctl{path: confPath("ipv4", k.Interface, "arp_ignore"), value: "1"})
+			s.set(sysctl{path: confPath("ipv4", k.Interface, "arp_announce"), value: "2"})
+		}
+		s.forward(k.Family, k.Interface)
+		for _, name := range g.Uplinks {
+			s.forward(k.Family, name)
+			if !slices.Contains(s.uplinks, name) {
+				s.uplinks = append(s.uplinks, name)
 			}
 		}
 		if k.Family == IPv6 && g.RA != nil {
@@ -79,6 +105,7 @@ func setupOf(desired map[routerKey]Gateway) setup {
 	}
 	slices.SortFunc(s.sysctls, func(a, b sysctl) int { return cmp.Compare(a.path, b.path) })
 	slices.Sort(s.forward6)
+	slices.Sort(s.uplinks)
 	slices.SortFunc(s.guard.refuse, netip.Addr.Compare)
 	slices.SortFunc(s.guard.deafTo, netip.Addr.Compare)
 	return s

@@ -22,10 +22,11 @@ func confPath(family, name, key string) string {
 
 // keeper changes settings and puts them back. What they were before is kept in a file: whoever has changed them may not be there to put them back.
 type keeper struct {
-	root   string // sysctlRoot
-	file   string // empty: nothing outlives this process
-	now    string // names this boot and network namespace: what another one had is not put back
-	before map[string]changedSysctl
+	root    string // sysctlRoot
+	file    string // empty: nothing outlives this process
+	now     string // names this boot and network namespace: what another one had is not put back
+	before  map[string]changedSysctl
+	uplinks []string // that gateways have had, sorted
 }
 
 // changedSysctl is a setting that was changed. It is put back only while it is as we have set it.
@@ -38,6 +39,7 @@ type changedSysctl struct {
 type rememberedSysctls struct {
 	Where   string                   `json:"where"`
 	Changed map[string]changedSysctl `json:"changed"`
+	Uplinks []string                 `json:"uplinks,omitempty"`
 }
 
 // openKeeper takes up what an earlier run has changed. A file that can't be read is an error, and the keeper works without it.
@@ -64,7 +66,7 @@ func openKeeper(root, file string) (*keeper, error) {
 		return k, fmt.Errorf("read which settings of the kernel an earlier run has changed: %w", err)
 	}
 	if old.Where == k.now && old.Changed != nil {
-		k.before = old.Changed
+		k.before, k.uplinks = old.Changed, old.Uplinks
 	}
 	return k, nil
 }
@@ -79,10 +81,12 @@ func (k *keeper) write(path, value string) error {
 }
 
 // apply makes the settings as wanted. What is of interfaces that are not there is left out. With prune, what is not wanted any more is put back.
-func (k *keeper) apply(want []sysctl, forward6 []string, prune bool) error {
-	more, err := k.forwarding6(forward6)
-	want = append(slices.Clone(want), more...)
-	errs := []error{err}
+func (k *keeper) apply(s setup, prune bool) error {
+	errs := []error{k.keepUplinks(s, prune)}
+	s = s.and(k.uplinks)
+	more, err := k.forwarding6(s.forward6)
+	want := append(s.sysctls, more...)
+	errs = append(errs, err)
 	wanted := map[string]bool{}
 	for _, w := range want {
 		need, err := k.needed(w)
@@ -97,6 +101,24 @@ func (k *keeper) apply(want []sysctl, forward6 []string, prune bool) error {
 		errs = append(errs, k.putBack(wanted))
 	}
 	return errors.Join(errs...)
+}
+
+// keepUplinks has an uplink stay one when no default route leads to it any more, until it or the last gateway goes: others may send packets for hosts
+// there, as long as they don't know of another way.
+func (k *keeper) keepUplinks(s setup, prune bool) error {
+	kept := slices.DeleteFunc(slices.Concat(k.uplinks, s.uplinks), func(name string) bool {
+		_, err := os.Stat(filepath.Join(k.root, confPath("ipv4", name, "")))
+		return errors.Is(err, fs.ErrNotExist) // the kernel has it for whatever speaks IP
+	})
+	if prune && s.without() {
+		kept = nil
+	}
+	slices.Sort(kept)
+	if kept = slices.Compact(kept); slices.Equal(kept, k.uplinks) {
+		return nil
+	}
+	k.uplinks = kept
+	return k.keep()
 }
 
 // needed tells whether a setting has to be ours.
@@ -161,7 +183,7 @@ func (k *keeper) keep() error {
 	if k.file == "" {
 		return nil
 	}
-	data, err := json.Marshal(rememberedSysctls{k.now, k.before})
+	data, err := json.Marshal(rememberedSysctls{k.now, k.before, k.uplinks})
 	if err == nil {
 		err = renameio.WriteFile(k.file, data, 0o600)
 	}

@@ -3,6 +3,7 @@ package vrrp
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,7 +50,7 @@ func (s settings) keeper(file string) *keeper {
 
 func (k *keeper) must(t *testing.T, want []sysctl, forward6 []string, prune bool) {
 	t.Helper()
-	if err := k.apply(want, forward6, prune); err != nil {
+	if err := k.apply(setup{sysctls: want, forward6: forward6}, prune); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -129,4 +130,53 @@ func TestForwardingOfOldKernels(t *testing.T) {
 			"net/ipv6/conf/eth1/accept_ra": "2", "net/ipv6/conf/eth2/accept_ra": "0", "net/ipv6/conf/eth3/accept_ra": "2",
 		})
 	}
+}
+
+// An uplink stays one when its default route goes, also for another process, until the interface or the last gateway does.
+func TestUplinksStay(t *testing.T) {
+	before := map[string]string{}
+	for _, name := range []string{"all", "eth0", "eth1", "eth2"} {
+		before[confPath("ipv4", name, "forwarding")], before[confPath("ipv4", name, "rp_filter")] = "0", "0"
+	}
+	s, file := newSettings(t, before), filepath.Join(t.TempDir(), "sysctls.json")
+	gateway := func(uplinks ...string) setup {
+		return setupOf(map[routerKey]Gateway{{"eth0", IPv4, 51}: {Interface: "eth0", Uplinks: uplinks, Accept: true}})
+	}
+	apply := func(k *keeper, s setup, prune bool) {
+		t.Helper()
+		s.sysctls = slices.DeleteFunc(s.sysctls, func(c sysctl) bool { return strings.Contains(c.path, "arp_") })
+		if err := k.apply(s, prune); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forwards := func(what string, want ...string) {
+		t.Helper()
+		for _, name := range []string{"eth0", "eth1", "eth2"} {
+			values := map[string]string{confPath("ipv4", name, "forwarding"): "0"}
+			if slices.Contains(want, name) {
+				values[confPath("ipv4", name, "forwarding")] = "1"
+			}
+			s.want(what, values)
+		}
+	}
+	k := s.keeper(file)
+	apply(k, gateway("eth1"), true)
+	forwards("with an uplink", "eth0", "eth1")
+	apply(k, gateway("eth2"), true)
+	forwards("with another one", "eth0", "eth1", "eth2")
+	k = s.keeper(file)
+	apply(k, setup{}, false)
+	apply(k, gateway(), true)
+	forwards("another process, without default routes", "eth0", "eth1", "eth2")
+	if err := os.RemoveAll(filepath.Join(s.root, "net/ipv4/conf/eth2")); err != nil {
+		t.Fatal(err)
+	}
+	apply(k, gateway(), true)
+	if !slices.Equal(k.uplinks, []string{"eth1"}) {
+		t.Errorf("without the interface: %v", k.uplinks)
+	}
+	apply(k, setup{}, true)
+	s.want("without gateways", map[string]string{confPath("ipv4", "eth1", "forwarding"): "0", confPath("ipv4", "eth0", "forwarding"): "0"})
+	apply(s.keeper(file), gateway(), true)
+	s.want("and with one again", map[string]string{confPath("ipv4", "eth1", "forwarding"): "0", confPath("ipv4", "eth0", "forwarding"): "1"})
 }

@@ -29,13 +29,14 @@ type gateways struct {
 	changed func() // the state changed; must not block
 	kick    chan struct{}
 
+	uplinks []string // interfaces of default routes; of run
+
 	mu      sync.Mutex
 	known   bool // set was called
 	wanted  []fabric.RoutingGateway
 	routes  map[netip.Prefix]bool // that are tracked: whether the kernel has them
 	tracks  map[string][]fabric.TrackState
-	uplinks []string // interfaces of default routes, since there are gateways
-	stale   bool     // default routes have changed since uplinks was found
+	stale   bool // default routes have changed since uplinks was found
 	told    vrrp.ManagerState
 	anew    bool // the process has just been reached: what it has is not known
 	failure error
@@ -126,7 +127,6 @@ func (g *gateways) run(ctx context.Context, t tracked) {
 				continue
 			}
 			stop, sent, ended, resumed = nil, nil, true, false
-			g.forgetUplinks()
 			t.checks.set(ctx, nil, false)
 			t.chassis.set(ctx, nil, false)
 			continue
@@ -335,34 +335,19 @@ func (g *gateways) lookUp(t tracked) []string {
 	stale := g.stale
 	g.stale = false // before: a change in between is not missed
 	g.mu.Unlock()
-	var found []string
-	var err error
-	if stale {
-		found, err = defaultInterfaces(t.links)
+	if !stale {
+		return g.uplinks
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	found, err := defaultInterfaces(t.links)
 	if err != nil {
 		g.log.Error("cannot see by which interfaces packets for hosts come in", "error", err)
+		g.mu.Lock()
 		g.stale = true
+		g.mu.Unlock()
+		return g.uplinks
 	}
-	g.uplinks = keptUplinks(g.uplinks, found, func(name string) bool { _, ok := t.links.get(name); return ok })
-	return g.uplinks
-}
-
-// keptUplinks are the interfaces of default routes now, and those that had one before and are still there: what others send for hosts goes on
-// coming in there, as long as they don't know of another way.
-func keptUplinks(before, now []string, there func(name string) bool) []string {
-	all := slices.DeleteFunc(slices.Concat(before, now), func(name string) bool { return !there(name) })
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// forgetUplinks has only those count that have a default route when there are gateways again.
-func (g *gateways) forgetUplinks() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.uplinks, g.stale = nil, true
+	g.uplinks = found
+	return found
 }
 
 // tracksOf are the tracks that count for a gateway: its own, and those of the others in its sync set.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -75,28 +74,6 @@ func TestTrackedRoutes(t *testing.T) {
 	}
 	if got := (tracked{}).lookup(slog.New(slog.DiscardHandler), map[netip.Prefix]bool{none: true}); got[none] {
 		t.Errorf("found %v", got)
-	}
-}
-
-// An uplink stays one when its default route goes, until the interface or the last gateway does.
-func TestUplinksStay(t *testing.T) {
-	there := tracked{links: &links{all: map[string]link{"eth1": {index: 1 << 30}, "eth2": {index: 1<<30 + 1}}}}
-	g := newGateways(slog.New(slog.DiscardHandler), t.TempDir(), func() {})
-	g.uplinks = []string{"eth1", "eth2"}
-	g.routeChanged(netip.MustParsePrefix("0.0.0.0/0"))
-	if got := g.lookUp(there); !slices.Equal(got, []string{"eth1", "eth2"}) {
-		t.Errorf("without a default route: %v", got)
-	}
-	delete(there.links.all, "eth2")
-	if got := g.lookUp(there); !slices.Equal(got, []string{"eth1"}) {
-		t.Errorf("without an interface: %v", got)
-	}
-	g.forgetUplinks()
-	if got := g.lookUp(there); len(got) > 0 {
-		t.Errorf("after the last gateway: %v", got)
-	}
-	if got := keptUplinks([]string{"eth2"}, []string{"eth1", "eth2"}, func(string) bool { return true }); !slices.Equal(got, []string{"eth1", "eth2"}) {
-		t.Errorf("a new one: %v", got)
 	}
 }
 
