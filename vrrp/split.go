@@ -40,12 +40,14 @@ type stray struct {
 	member string    // that is Active for the first; empty: it is not apart
 	since  time.Time // since then, or since it was last offered to the member
 	lasts  bool      // long enough to be told
+	offers int       // to the member
 }
 
 // Times of sync sets that are split.
 const (
 	splitStep   = time.Second // how often they are looked for
 	splitSettle = time.Second // beside what a takeover takes, for which a set may be split
+	splitSlower = 5           // how often the time between two offers doubles: a network that works one way only is not to be stirred
 )
 
 // settle is how long a sync set may be split while its gateways change hands: no member waits longer than four intervals before it takes over.
@@ -56,16 +58,17 @@ func settle(intervals []time.Duration) time.Duration {
 	return splitSettle + 4*slices.Max(intervals)
 }
 
-// look takes where the first of the set is Active now. It tells whether this one is to be handed over to that member: again and again, as long as
-// it does not go.
+// look takes where the first of the set is Active now. It tells whether this one is to be handed over to that member: again and again, but ever less
+// often, as long as it does not go.
 func (s *stray) look(now time.Time, member string, settle time.Duration) (move bool) {
 	if member != s.member {
 		*s = stray{member: member, since: now}
 		return false
 	}
-	if member == "" || now.Sub(s.since) < settle {
+	if member == "" || now.Sub(s.since) < settle<<min(s.offers, splitSlower) {
 		return false
 	}
 	s.since, s.lasts = now, true
+	s.offers++
 	return true
 }

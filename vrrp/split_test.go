@@ -91,7 +91,9 @@ func TestStraySettles(t *testing.T) {
 		{time.Second, "n3", false, false}, // begins anew
 		{wait - time.Millisecond, "n3", false, false},
 		{time.Millisecond, "n3", true, true},
-		{time.Second, "n3", false, true}, // it has been offered
+		{wait, "n3", false, true}, // it has been offered
+		{wait, "n3", true, true},
+		{3 * wait, "n3", false, true},
 		{wait, "n3", true, true},
 		{time.Second, "", false, false},
 		{time.Second, "n3", false, false},

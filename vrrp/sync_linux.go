@@ -53,6 +53,9 @@ func (m *Manager) joinSplits(now time.Time) {
 	}
 	apart := strays(m.seats())
 	for k, r := range m.routers {
+		if r.machine.HandingOver() { // to that member, it may be: the outcome tells
+			continue
+		}
 		was := r.stray.lasts
 		if r.stray.look(now, apart[k], settle(intervals[r.gateway.Sync])) {
 			if to := r.gateway.addressOf(r.stray.member, k.Family); to.IsValid() { // without one it could go anywhere
