@@ -19,7 +19,7 @@ import (
 
 // Manager runs the gateways of the network namespace that the process is in. One goroutine,
 // on a thread of its own that is real-time where that is allowed, owns all of their state and does nothing that may
-// take long: interfaces and addresses follow in another one.
+// take long: others open and close sockets, and have interfaces and addresses follow.
 type Manager struct {
 	wake    func()
 	poll    *poller
@@ -35,25 +35,24 @@ type Manager struct {
 	ended  chan struct{}
 
 	// All below belongs to the loop.
-	routers       map[routerKey]*router
-	parents       map[string]parent
-	desired       map[routerKey]Gateway
-	sockets       map[socketKey]*openedSocket
-	foreign       map[foreignKey]HeardVRID
-	advertisers   advertisers
-	syncs         bool                  // there are sync sets
-	follows       []follower            // of sync sets
-	splitLooked   time.Time             // when sync sets that are split were looked for
-	routerSockets map[int]*openedSocket // by interface
-	received      bool                  // the first Set has come
-	looked        bool                  // the interfaces of the first Set are known
-	changed       bool
-	stopping      bool
-	closing       bool // what is left goes at once
-	abrupt        bool // and is not handed over before
-	schedErr      error
-	hostError     error // from what no router stands for
-	witnessErr    error // why not all claims to addresses are heard of
+	routers     map[routerKey]*router
+	parents     map[string]parent
+	desired     map[routerKey]Gateway
+	foreign     map[foreignKey]HeardVRID
+	advertisers advertisers
+	listening   listening
+	syncs       bool       // there are sync sets
+	follows     []follower // of sync sets
+	splitLooked time.Time  // when sync sets that are split were looked for
+	received    bool       // the first Set has come
+	looked      bool       // the interfaces of the first Set are known
+	changed     bool
+	stopping    bool
+	closing     bool // what is left goes at once
+	abrupt      bool // and is not handed over before
+	schedErr    error
+	hostError   error // from what no router stands for
+	witnessErr  error // why not all claims to addresses are heard of
 	// setupError is why the host is not as the gateways need it.
 	setupError error
 }
@@ -61,19 +60,6 @@ type Manager struct {
 type socketKey struct {
 	ifindex int
 	family  Family
-}
-
-// openedSocket is a socket, or why there is none.
-type openedSocket struct {
-	socket *socket
-	err    error
-}
-
-func (s *openedSocket) failure() error {
-	if s == nil {
-		return fabric.Errorf(fabric.CodeUnavailable, "no-socket", "the VRRP socket is not open yet")
-	}
-	return s.err
 }
 
 type foreignKey struct {
@@ -96,8 +82,8 @@ func NewManager(state string, wake func()) (*Manager, error) {
 	}
 	m := &Manager{
 		wake: wake, ended: make(chan struct{}), routers: map[routerKey]*router{}, parents: map[string]parent{},
-		desired: map[routerKey]Gateway{}, sockets: map[socketKey]*openedSocket{}, foreign: map[foreignKey]HeardVRID{},
-		advertisers: advertisers{}, routerSockets: map[int]*openedSocket{},
+		desired: map[routerKey]Gateway{}, foreign: map[foreignKey]HeardVRID{},
+		advertisers: advertisers{},
 	}
 	var err error
 	if m.poll, err = openPoller(); err != nil {
@@ -119,8 +105,16 @@ func NewManager(state string, wake func()) (*Manager, error) {
 	keeper, err := openKeeper(sysctlRoot, file)
 	m.setupError = err
 	m.host = newHost(m.nl, keeper, func(d hostDone) { m.call(func(now time.Time) { m.hostDone(d, now) }) })
-	m.watch = newWatcher(m.nl, func(found map[string]parent) { m.call(func(now time.Time) { m.setParents(found, now) }) })
-	m.witness = newWitness(func(c witnessed) { m.call(func(now time.Time) { m.claimed(c, now) }) })
+	m.watch = newWatcher(m.nl, func(f found) { m.call(func(now time.Time) { m.setParents(f, now) }) })
+	m.witness = newWitness(
+		func(c witnessed) { m.call(func(now time.Time) { m.claimed(c, now) }) },
+		func(err error) {
+			m.call(func(time.Time) {
+				m.changed = m.changed || (err == nil) != (m.witnessErr == nil)
+				m.witnessErr = err
+			})
+		},
+	)
 	if err := m.watch.subscribe(); err != nil {
 		m.poll.close()
 		m.frames.close()
@@ -129,6 +123,7 @@ func NewManager(state string, wake func()) (*Manager, error) {
 	}
 	go m.host.run()
 	go m.watch.run()
+	go m.witness.run()
 	go m.loop()
 	return m, nil
 }
@@ -203,16 +198,7 @@ func (m *Manager) loop() {
 			m.wake()
 		}
 	}
-	for _, s := range m.sockets {
-		if s.socket != nil {
-			s.socket.close()
-		}
-	}
-	for _, s := range m.routerSockets {
-		if s.socket != nil {
-			s.socket.close()
-		}
-	}
+	m.listening.close()
 	m.mu.Lock()
 	m.closed = true
 	m.poll.close()
@@ -234,7 +220,7 @@ func (m *Manager) untilDeadline() int64 {
 }
 
 func (m *Manager) receive(now time.Time) {
-	for key, s := range m.sockets {
+	for key, s := range m.listening.routers {
 		if s.socket == nil {
 			continue
 		}
@@ -246,7 +232,7 @@ func (m *Manager) receive(now time.Time) {
 			m.packet(key, p, now)
 		}
 	}
-	for index, s := range m.routerSockets {
+	for index, s := range m.listening.hosts {
 		for range 256 {
 			if s.socket == nil {
 				break
@@ -325,12 +311,11 @@ func (m *Manager) set(desired map[routerKey]Gateway, now time.Time) {
 	}
 	m.received = true
 	m.prepare(false, now)
-	m.openSockets()
 	for k, g := range desired {
 		if r := m.routers[k]; r != nil {
 			r.retiring = false
 			r.configure(g, m.parents[k.Interface], now)
-		} else if p, known := m.parents[k.Interface]; known {
+		} else if p, known := m.parent(k); known {
 			m.addRouter(k, g, p, now)
 		}
 	}
@@ -343,19 +328,6 @@ func (m *Manager) set(desired map[routerKey]Gateway, now time.Time) {
 	if !m.dropRetired(now) {
 		m.look()
 	}
-}
-
-// look has the watcher look at the interfaces with routers; setParents does the rest.
-func (m *Manager) look() {
-	var names []string
-	for k := range m.desired {
-		names = append(names, k.Interface)
-	}
-	for k := range m.routers {
-		names = append(names, k.Interface)
-	}
-	slices.Sort(names)
-	m.watch.look(slices.Compact(names))
 }
 
 // dropRetired removes what is no longer wanted and has been handed over. It tells whether there was anything.
@@ -391,7 +363,7 @@ func (m *Manager) prepare(interfaces bool, now time.Time) {
 
 func (m *Manager) addRouter(k routerKey, g Gateway, p parent, now time.Time) {
 	r := newRouter(m, k, g, now)
-	m.routers[k] = r
+	m.routers[k], m.changed = r, true
 	if m.adoptable(k, p) {
 		r.parent.Index, r.adopted = p.Index, true
 		r.wish(hostUp)
@@ -413,22 +385,24 @@ func (m *Manager) adoptable(k routerKey, p parent) bool {
 	return ours && key == k && link.Attrs().Flags&net.FlagUp != 0
 }
 
-// setParents takes what interfaces are like.
-func (m *Manager) setParents(found map[string]parent, now time.Time) {
-	old := m.parents
-	m.parents = found
-	opened := m.openSockets()
-	m.openRouterSockets()
+// setParents takes what interfaces are like, and their sockets.
+func (m *Manager) setParents(f found, now time.Time) {
+	old, outdated := m.parents, m.watch.outdated(f)
+	m.parents = f.parents
+	if outdated { // what has become of interest since may need a socket that the watcher has left out: the next report is under way
+		f.listening = f.listening.and(m.listening)
+	}
+	opened := m.read(f.listening)
 	m.forgetAdvertisers(now)
 	appeared := false
-	for name, p := range found {
+	for name, p := range m.parents {
 		appeared = appeared || p.Index != old[name].Index
 	}
 	m.prepare(appeared, now) // again, for what others have changed
 	for k, g := range m.desired {
-		p, known := found[k.Interface]
+		p, known := m.parent(k)
 		switch r := m.routers[k]; {
-		case !known: // a report from before the last Set: the next one is under way
+		case !known:
 		case r == nil:
 			m.addRouter(k, g, p, now)
 		case !p.equal(old[k.Interface]), opened[socketKey{p.Index, k.Family}]:
@@ -446,69 +420,10 @@ func (m *Manager) setParents(found map[string]parent, now time.Time) {
 			delete(m.foreign, k)
 		}
 	}
-	if m.received && !m.looked {
+	if m.received && !m.looked && !outdated {
 		m.looked = true
 		m.host.purgeOthers()
 	}
-}
-
-// openSockets has one socket for each interface and family with a gateway. It gives those that were not there before.
-func (m *Manager) openSockets() map[socketKey]bool {
-	opened := map[socketKey]bool{}
-	need := map[socketKey]string{}
-	want := func(k routerKey) {
-		if p := m.parents[k.Interface]; p.Index != 0 {
-			need[socketKey{p.Index, k.Family}] = k.Interface
-		}
-	}
-	for k := range m.desired {
-		want(k)
-	}
-	for k := range m.routers { // also one that is being handed over for good: the successor's advertisement is to be heard
-		want(k)
-	}
-	for key, name := range need {
-		if s := m.sockets[key]; s != nil && s.socket != nil {
-			continue
-		}
-		s, err := openSocket(key.family, name, key.ifindex)
-		if err == nil {
-			if err = m.poll.add(s.fd); err != nil {
-				s.close()
-				s = nil
-			}
-		}
-		m.sockets[key] = &openedSocket{s, err}
-		opened[key] = err == nil
-	}
-	for key, s := range m.sockets {
-		if _, needed := need[key]; needed {
-			continue
-		}
-		if s.socket != nil {
-			s.socket.close()
-		}
-		delete(m.sockets, key)
-	}
-	return opened
-}
-
-// listen has the witness hear of the addresses of the routers. What it can't hear is no trouble for the gateways.
-func (m *Manager) listen() {
-	want := map[socketKey][]netip.Addr{}
-	for k, r := range m.routers {
-		if r.parent.Index == 0 {
-			continue
-		}
-		key := socketKey{r.parent.Index, k.Family}
-		for _, p := range r.addresses {
-			want[key] = append(want[key], p.Addr())
-		}
-	}
-	for _, addresses := range want {
-		slices.SortFunc(addresses, netip.Addr.Compare)
-	}
-	m.witnessErr = m.witness.set(want)
 }
 
 // claimed takes what the witness heard.

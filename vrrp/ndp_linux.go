@@ -165,38 +165,6 @@ func (r *router) configureRouter(old *RouterAdvertising, was []netip.Prefix, now
 	r.ra.start(now, is.Interval)
 }
 
-// openRouterSockets has one socket for each interface with a gateway that advertises itself as a router.
-func (m *Manager) openRouterSockets() {
-	need := map[int]string{}
-	for k, g := range m.desired {
-		if p := m.parents[k.Interface]; p.Index != 0 && k.Family == IPv6 && g.RA != nil {
-			need[p.Index] = k.Interface
-		}
-	}
-	for index, name := range need {
-		if s := m.routerSockets[index]; s != nil && s.socket != nil {
-			continue
-		}
-		s, err := openRouterSocket(name, index)
-		if err == nil {
-			if err = m.poll.add(s.fd); err != nil {
-				s.close()
-				s = nil
-			}
-		}
-		m.routerSockets[index] = &openedSocket{s, err}
-	}
-	for index, s := range m.routerSockets {
-		if _, needed := need[index]; needed {
-			continue
-		}
-		if s.socket != nil {
-			s.socket.close()
-		}
-		delete(m.routerSockets, index)
-	}
-}
-
 // turnRouter starts and ends router advertisements with a transition. Who leaves for good and has no successor tells hosts to look elsewhere
 // (RFC 4861, 6.2.5); who has one says nothing, as the router that hosts know goes on.
 func (r *router) turnRouter(t Transition, now time.Time) {

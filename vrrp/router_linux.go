@@ -159,7 +159,7 @@ func (r *router) fault() error {
 	case r.hostErr != nil:
 		return wrapf("host", r.hostErr, "set up %s", r.key)
 	}
-	return r.m.sockets[socketKey{r.parent.Index, r.key.Family}].failure()
+	return r.m.listening.routers[socketKey{r.parent.Index, r.key.Family}].failure()
 }
 
 // unmet tells that this router would start without knowing whom to tell. One that runs goes on.
@@ -416,7 +416,7 @@ func (r *router) frame(priority uint8) ([]byte, error) {
 
 func (r *router) sendTo(priority uint8, to netip.Addr) error {
 	primary := r.machine.Config().Primary
-	s := r.m.sockets[socketKey{r.parent.Index, r.key.Family}]
+	s := r.m.listening.routers[socketKey{r.parent.Index, r.key.Family}]
 	if err := s.failure(); err != nil {
 		return err
 	}

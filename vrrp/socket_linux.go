@@ -166,6 +166,9 @@ func (p *poller) add(fd int) error {
 	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
 
+// remove ends waiting for a socket. It fails only for one that was not added.
+func (p *poller) remove(fd int) { _ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil) }
+
 // poke makes a wait in another goroutine return.
 func (p *poller) poke() {
 	one := [8]byte{}

@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -53,28 +54,46 @@ func (p parent) equal(q parent) bool {
 // rescanPeriod is the safety net below the kernel's notifications.
 const rescanPeriod = 5 * time.Second
 
-// watcher tells what interfaces are like, from a goroutine of its own.
+// watcher tells what interfaces are like, and opens sockets on them, from a goroutine of its own.
 type watcher struct {
 	nl     *netlink.Handle
-	report func(map[string]parent)
+	report func(found)
 
-	mu    sync.Mutex
-	names []string
-	wake  chan struct{}
-	stop  chan struct{}
-	ended chan struct{}
+	mu        sync.Mutex
+	interests map[string]interest
+	serial    uint64 // of the interests
+	wake      chan struct{}
+	stop      chan struct{}
+	ended     chan struct{}
 }
 
-func newWatcher(nl *netlink.Handle, report func(map[string]parent)) *watcher {
+// found is what the watcher has found.
+type found struct {
+	serial    uint64 // of the interests that it looked for
+	parents   map[string]parent
+	listening listening
+}
+
+func newWatcher(nl *netlink.Handle, report func(found)) *watcher {
 	return &watcher{nl: nl, report: report, wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // look sets which interfaces are of interest, and reports them.
-func (w *watcher) look(names []string) {
+func (w *watcher) look(interests map[string]interest) {
 	w.mu.Lock()
-	w.names = names
+	if !maps.Equal(interests, w.interests) {
+		w.interests = interests
+		w.serial++
+	}
 	w.mu.Unlock()
 	w.poke()
+}
+
+// outdated tells whether something else has become of interest since.
+func (w *watcher) outdated(f found) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return f.serial != w.serial
 }
 
 func (w *watcher) poke() {
@@ -110,6 +129,7 @@ func (w *watcher) run() {
 	defer close(w.ended)
 	tick := time.NewTicker(rescanPeriod)
 	defer tick.Stop()
+	var open listening
 	for {
 		select {
 		case <-w.stop:
@@ -118,13 +138,14 @@ func (w *watcher) run() {
 		case <-tick.C:
 		}
 		w.mu.Lock()
-		names := w.names
+		interests, serial := w.interests, w.serial
 		w.mu.Unlock()
-		found := map[string]parent{}
-		for _, name := range names {
-			found[name] = w.scan(name)
+		parents := map[string]parent{}
+		for name := range interests {
+			parents[name] = w.scan(name)
 		}
-		w.report(found)
+		open = open.renew(interests, parents)
+		w.report(found{serial, parents, open})
 	}
 }
 

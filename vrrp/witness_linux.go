@@ -25,12 +25,19 @@ type witnessed struct {
 }
 
 // witness hears who claims the addresses of gateways on their interfaces. A filter in the kernel keeps everything else away, so that it costs
-// nothing under load; goroutines of its own read, so that it does not keep the loop from its timers.
+// nothing under load; goroutines of its own open, read and close, so that it does not keep the loop from its timers: closing such a
+// socket alone takes the kernel tens of milliseconds.
 type witness struct {
-	heard func(witnessed)
+	heard  func(witnessed)
+	opened func(error) // what could not be opened; nil: nothing
 
-	mu      sync.Mutex
-	watches map[socketKey]*claimWatch
+	mu    sync.Mutex
+	want  map[socketKey][]netip.Addr
+	stop  bool
+	wake  chan struct{}
+	ended chan struct{}
+
+	watches map[socketKey]*claimWatch // of the goroutine
 }
 
 // claimWatch is the socket of one interface and family.
@@ -42,14 +49,42 @@ type claimWatch struct {
 // claimsPerSecond is how many claims of one interface and family are looked at: of more, the kernel drops what does not fit into the socket.
 const claimsPerSecond = 100
 
-func newWitness(heard func(witnessed)) *witness {
-	return &witness{heard: heard, watches: map[socketKey]*claimWatch{}}
+func newWitness(heard func(witnessed), opened func(error)) *witness {
+	return &witness{heard: heard, opened: opened, wake: make(chan struct{}, 1), ended: make(chan struct{}), watches: map[socketKey]*claimWatch{}}
 }
 
-// set makes these the addresses to listen for. The error tells of sockets that could not be had; the others are there.
-func (w *witness) set(want map[socketKey][]netip.Addr) error {
+// set makes these the addresses to listen for. What can't be opened is tried again with the next call.
+func (w *witness) set(want map[socketKey][]netip.Addr) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.want = want
+	w.mu.Unlock()
+	w.poke()
+}
+
+func (w *witness) poke() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run carries out what set was told last, until close.
+func (w *witness) run() {
+	defer close(w.ended)
+	for range w.wake {
+		w.mu.Lock()
+		want, stop := w.want, w.stop
+		w.mu.Unlock()
+		err := w.apply(want)
+		if stop {
+			return
+		}
+		w.opened(err)
+	}
+}
+
+// apply opens and closes sockets. The error tells of those that could not be had; the others are there.
+func (w *witness) apply(want map[socketKey][]netip.Addr) error {
 	var errs []error
 	for key, addresses := range want {
 		old := w.watches[key]
@@ -135,7 +170,13 @@ func (w *witness) read(key socketKey, file *os.File, addresses []netip.Addr) {
 }
 
 // close ends the listening.
-func (w *witness) close() { _ = w.set(nil) }
+func (w *witness) close() {
+	w.mu.Lock()
+	w.want, w.stop = nil, true
+	w.mu.Unlock()
+	w.poke()
+	<-w.ended
+}
 
 // portFinder finds the interface that a MAC is behind.
 type portFinder struct {
