@@ -63,6 +63,7 @@ type member struct {
 	removed bool // from the cluster, by another member
 	wake    chan struct{}
 	boot    map[string]uint64
+	hand    error // what a handover by it comes to; nil: it is not Active
 }
 
 func newFixture(t testing.TB, names ...string) *fixture {
@@ -141,6 +142,9 @@ func newMember(t testing.TB, f *fixture, name string) *member {
 			return NewTLSClient(o.https.Listener.Addr().String(), &m.certificate, fabric.Fingerprint(o.pem)), nil
 		},
 		Handover: func(_ context.Context, gateway, member string) error {
+			if m.hand != nil {
+				return m.hand
+			}
 			return fabric.Conflictf("not-active", "gateway %q is not Active on %s", gateway, name)
 		},
 		Routing: func() *fabric.RoutingState { return &fabric.RoutingState{Worker: fabric.WorkerState{PID: 42}} },

@@ -388,7 +388,7 @@ func (s *Server) handOverSet(r *request, g *fabric.Gateway, to string) (from str
 func (s *Server) handOver(r *request, g *fabric.Gateway, to string) (from string, err error) {
 	var mu sync.Mutex
 	var group sync.WaitGroup
-	var failures []error
+	var failures, missed []error
 	for _, ranked := range g.Ranking(r.snap) {
 		if ranked.Member == to {
 			continue
@@ -406,12 +406,17 @@ func (s *Server) handOver(r *request, g *fabric.Gateway, to string) (from string
 			switch {
 			case err == nil:
 				from = ranked.Member
+			case fabric.ReasonOf(err) == "no-successor" || fabric.ReasonOf(err) == "other-successor": // it was Active, and the gateway is elsewhere now, or still there
+				missed = append(missed, fmt.Errorf("member %s: %w", ranked.Member, err))
 			case fabric.ReasonOf(err) != "not-active":
 				failures = append(failures, fmt.Errorf("member %s: %w", ranked.Member, err))
 			}
 		})
 	}
 	group.Wait()
+	if len(missed) > 0 {
+		return "", notMoved(g, to, missed)
+	}
 	if from != "" {
 		return from, nil
 	}
@@ -419,9 +424,13 @@ func (s *Server) handOver(r *request, g *fabric.Gateway, to string) (from string
 		return "", nil
 	}
 	if len(failures) > 0 {
-		return "", fabric.Errorf(fabric.CodeOf(failures[0]), fabric.ReasonOf(failures[0]), "move gateway %q to member %s: %w", g.Name, to, errors.Join(failures...))
+		return "", notMoved(g, to, failures)
 	}
 	return "", fabric.Conflictf("not-active", "move gateway %q to member %s: no member is Active that could hand it over", g.Name, to)
+}
+
+func notMoved(g *fabric.Gateway, to string, why []error) error {
+	return fabric.Errorf(fabric.CodeOf(why[0]), fabric.ReasonOf(why[0]), "move gateway %q to member %s: %w", g.Name, to, errors.Join(why...))
 }
 
 // For members to answer: a handover itself takes at most Active_Down_Interval.

@@ -97,3 +97,21 @@ func TestGatewayOfGroup(t *testing.T) {
 	must(t, m.unix.UpdateGateway(t.Context(), "lan", g.GatewayPut, etag))
 	must(t, m.unix.DeleteClusterGroup(t.Context(), "border"))
 }
+
+// TestGatewayMissed: a move that ends elsewhere is not told as done, also where its target is Active for the other family, and nothing is noted.
+func TestGatewayMissed(t *testing.T) {
+	f := bootstrapped(t, "n1", "n2", "n3")
+	m := f.members["n1"]
+	must(t, m.unix.CreateGateway(t.Context(), GatewaysPost{Name: "gw", GatewayPut: GatewayPut{Interface: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}}))
+	active := fabric.Condition{Object: fabric.Key{Kind: fabric.KindGateway, Name: "gw"}, Member: "n2", Type: fabric.ConditionGateway}.WithData(
+		fabric.GatewayState{Routers: []fabric.VirtualRouterState{{Family: "ipv6", State: fabric.GatewayActive}}})
+	must(t, f.store.Report(t.Context(), "n2", []fabric.Condition{active}))
+	for _, reason := range []string{"other-successor", "no-successor"} {
+		f.members["n3"].hand = fabric.Conflictf(reason, "it went elsewhere")
+		_, err := m.unix.MoveGateway(t.Context(), "gw", "n2")
+		refused(t, err, fabric.CodeConflict, reason)
+	}
+	if g, _, err := m.unix.GetGateway(t.Context(), "gw"); err != nil || g.Preferred != "" {
+		t.Errorf("preferred is %q, %v", g.Preferred, err)
+	}
+}
