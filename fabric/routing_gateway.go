@@ -27,7 +27,9 @@ type RoutingGateway struct {
 	RA       *GatewayRA      `json:"ra,omitempty"`       // with defaults filled in; nil: no router advertisements
 	Siblings []netip.Addr    `json:"siblings,omitempty"` // link-local addresses from which other gateways of the cluster advertise themselves on interfaces of that name
 	Sync     string          `json:"sync,omitempty"`
-	Unmet    bool            `json:"unmet,omitempty"` // with Unicast: there are other members, but no address of any is known yet
+	// With Unicast: how many other members there are; and that no address of any is known yet, although one may be Active.
+	OtherMembers int  `json:"other_members,omitempty"`
+	Unmet        bool `json:"unmet,omitempty"`
 }
 
 // GatewaySuccessor is another member of a gateway, and its own addresses on the segment as it last reported them.

@@ -32,6 +32,9 @@ type SendAdvertisement struct {
 	To       netip.Addr // zero: to everybody
 }
 
+// SendHello is to tell the other members' routers, one by one, that this one is there: they may not know at which address to advertise to it.
+type SendHello struct{}
+
 // SendGratuitous is to announce the addresses: gratuitous ARP (RFC 9568, 6.4.2) or unsolicited neighbour
 // advertisements (8.2.4), one for each address. The machine asks for repeats itself.
 type SendGratuitous struct{}
@@ -57,7 +60,7 @@ type Conflict struct {
 	Ended    bool
 }
 
-// HandoverEnded tells how a handover went: to whom, or that nobody answered and this router stays Active.
+// HandoverEnded tells how a handover went: to whom, which need not be who was asked, or that nobody answered and this router stays Active.
 type HandoverEnded struct {
 	To   netip.Addr
 	Done bool
@@ -69,6 +72,8 @@ func (a SendAdvertisement) String() string {
 	}
 	return fmt.Sprintf("advertise %d", a.Priority)
 }
+
+func (SendHello) String() string { return "hello" }
 
 func (SendGratuitous) String() string { return "announce" }
 

@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ const (
 
 const (
 	headerLen    = 8
-	versionType  = 3<<4 | 1
+	version3     = 3 << 4
 	maxAddresses = 255
 )
 
@@ -31,8 +32,20 @@ const (
 	ChecksumPlain        Checksum = "rfc9568" // 5.2.8: the VRRP message only
 )
 
-// Advertisement is the one message of VRRPv3 (RFC 9568, 5.2).
+// Message is what a packet is for: the type of RFC 9568, 5.2.2. Only advertisements are of the protocol; routers that do not know the others discard
+// them. Those are sent to single routers.
+type Message uint8
+
+// The messages.
+const (
+	MessageAdvertisement Message = 1
+	MessageIntroduction  Message = 14 // in answer to a hello: its Addresses are the other members' own
+	MessageHello         Message = 15 // its sender takes part with that priority, and does not know whether everybody knows it
+)
+
+// Advertisement is the one message of VRRPv3 (RFC 9568, 5.2), or another in its form.
 type Advertisement struct {
+	Message   Message // 0 is a MessageAdvertisement to Marshal
 	VRID      uint8
 	Priority  uint8
 	Interval  time.Duration // Max Advertise Interval: MinInterval to MaxInterval in steps of IntervalUnit
@@ -108,7 +121,7 @@ func Parse(p Packet) (Advertisement, error) {
 		return Advertisement{}, ErrVersion2
 	case v != 3:
 		return Advertisement{}, fmt.Errorf("version %d: %w", v, ErrVersion)
-	case b[0]&0xf != 1:
+	case !Message(b[0] & 0xf).known(p.Destination):
 		return Advertisement{}, fmt.Errorf("type %d: %w", b[0]&0xf, ErrType)
 	case b[3] == 0:
 		return Advertisement{}, ErrCount
@@ -125,6 +138,7 @@ func Parse(p Packet) (Advertisement, error) {
 		return Advertisement{}, ErrChecksum
 	}
 	a := Advertisement{
+		Message:  Message(b[0] & 0xf),
 		VRID:     b[1],
 		Priority: b[2],
 		// The upper four bits are reserved: sent as 0, ignored here (5.2.6).
@@ -146,6 +160,11 @@ func Parse(p Packet) (Advertisement, error) {
 		return Advertisement{}, fmt.Errorf("%s: %w", a.Addresses[0], ErrLinkLocal)
 	}
 	return a, nil
+}
+
+// known tells whether there is such a message to a destination.
+func (m Message) known(destination netip.Addr) bool {
+	return m == MessageAdvertisement || (m == MessageHello || m == MessageIntroduction) && !destination.IsMulticast()
 }
 
 // checkIP checks what the IP header says.
@@ -179,7 +198,7 @@ func (a Advertisement) Marshal(source, destination netip.Addr) ([]byte, error) {
 		return nil, fmt.Errorf("encode advertisement of VRID %d: %w", a.VRID, err)
 	}
 	b := make([]byte, headerLen, headerLen+len(a.Addresses)*16)
-	b[0], b[1], b[2], b[3] = versionType, a.VRID, a.Priority, uint8(len(a.Addresses))
+	b[0], b[1], b[2], b[3] = version3|byte(cmp.Or(a.Message, MessageAdvertisement)), a.VRID, a.Priority, uint8(len(a.Addresses))
 	binary.BigEndian.PutUint16(b[4:], uint16(a.Interval/IntervalUnit))
 	for _, address := range a.Addresses {
 		b = append(b, address.AsSlice()...)

@@ -92,8 +92,12 @@ func TestRoundTrip(t *testing.T) {
 	for len(long.Addresses) < maxAddresses {
 		long.Addresses = append(long.Addresses, netip.MustParseAddr("2001:db8::2"))
 	}
+	if _, err := Parse(packetOf(t, helloOf(good4()))); !errors.Is(err, ErrType) {
+		t.Errorf("a hello to the group: %v", err)
+	}
 	for _, a := range []Advertisement{good4(), plain, good6(), long} {
 		got, err := Parse(packetOf(t, a))
+		a.Message = MessageAdvertisement
 		if err != nil || !reflect.DeepEqual(got, a) {
 			t.Errorf("got %+v, %v; want %+v", got, err, a)
 		}
@@ -177,6 +181,11 @@ func TestMarshalRefuses(t *testing.T) {
 	}
 }
 
+func helloOf(a Advertisement) Advertisement {
+	a.Message = MessageHello
+	return a
+}
+
 func TestDirected(t *testing.T) {
 	a := good4()
 	b, err := a.Marshal(src4, netip.MustParseAddr("192.0.2.3"))
@@ -184,7 +193,14 @@ func TestDirected(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := Parse(Packet{Source: src4, Destination: netip.MustParseAddr("192.0.2.3"), TTL: 255, Payload: b})
-	if err != nil || !got.Directed {
+	if err != nil || !got.Directed || got.Message != MessageAdvertisement {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	b, err = helloOf(a).Marshal(src4, netip.MustParseAddr("192.0.2.3"))
+	if err != nil || b[0] != 0x3f {
+		t.Fatalf("%x, %v", b, err)
+	}
+	if got, err = Parse(Packet{Source: src4, Destination: netip.MustParseAddr("192.0.2.3"), TTL: 255, Payload: b}); err != nil || !got.Directed || got.Message != MessageHello {
 		t.Fatalf("%+v, %v", got, err)
 	}
 }
@@ -193,7 +209,7 @@ func TestDirected(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	plain, farewell := good4(), good6()
 	plain.Checksum, farewell.Priority = ChecksumPlain, 0
-	for _, a := range []Advertisement{good4(), good6(), plain, farewell} {
+	for _, a := range []Advertisement{good4(), good6(), plain, farewell, helloOf(good4()), helloOf(good6())} {
 		p := packetOf(f, a)
 		f.Add(a.Family() == IPv6, 255, p.Payload)
 		for _, i := range []int{0, 1, 2, 3, 4, 5, 6, 8} {
@@ -206,20 +222,26 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, six bool, ttl int, payload []byte) {
-		p := Packet{Source: src4, Destination: IPv4.Group(), TTL: ttl, Payload: payload}
+		source, destinations := src4, []netip.Addr{IPv4.Group(), netip.MustParseAddr("192.0.2.3")}
 		if six {
-			p.Source, p.Destination = src6, IPv6.Group()
+			source, destinations = src6, []netip.Addr{IPv6.Group(), netip.MustParseAddr("fe80::3")}
 		}
-		a, err := Parse(p)
-		if err != nil {
-			if Slug(err) == "other" {
-				t.Fatalf("error without a rule: %v", err)
+		for _, destination := range destinations {
+			a, err := Parse(Packet{Source: source, Destination: destination, TTL: ttl, Payload: payload})
+			if err != nil {
+				if Slug(err) == "other" {
+					t.Fatalf("error without a rule: %v", err)
+				}
+				continue
 			}
-			return
-		}
-		again, err := Parse(packetOf(t, a))
-		if err != nil || !reflect.DeepEqual(again, a) {
-			t.Fatalf("%+v became %+v, %v", a, again, err)
+			b, err := a.Marshal(source, destination)
+			if err != nil {
+				t.Fatalf("%+v: %v", a, err)
+			}
+			again, err := Parse(Packet{Source: source, Destination: destination, TTL: 255, Payload: b})
+			if err != nil || !reflect.DeepEqual(again, a) {
+				t.Fatalf("%+v became %+v, %v", a, again, err)
+			}
 		}
 	})
 }

@@ -24,8 +24,10 @@ type Gateway struct {
 	NoPreempt    bool                  // leave an Active of lower priority alone
 	PreemptDelay time.Duration         // after start before it is taken over from
 	Checksum     Checksum              // to send with IPv4; empty: ChecksumPseudoHeader
-	Unicast      bool                  // send to Peers and hear only them, of each family, instead of the multicast group
+	Unicast      bool                  // send to Peers and hear only them, of each family, instead of the multicast group; and other members at new addresses
 	Peers        []netip.Addr          // with Unicast
+	Foreign      []netip.Addr          // with Unicast: those of Peers that are no members
+	OtherMembers int                   // with Unicast: how many other members there are
 	Unmet        bool                  // with Unicast: there are other routers, but none is known. A family without peers does not start then
 	Successors   []netip.Addr          // own addresses of other members, best first, to be asked in a planned handover
 	Accept       bool                  // Accept_Mode: also when not the owner, take packets that are for the addresses themselves
@@ -111,13 +113,11 @@ func (g Gateway) addresses(f Family) []netip.Prefix {
 func (g Gateway) config(f Family, primary netip.Addr) Config {
 	c := Config{
 		Priority: g.Priority, Interval: g.Interval, Preempt: !g.NoPreempt, PreemptDelay: g.PreemptDelay,
-		Primary: primary, Refresh: g.Refresh, LastResort: g.LastResort,
+		Primary: primary, Refresh: g.Refresh, LastResort: g.LastResort, Unicast: g.Unicast, Hello: g.Unicast && g.OtherMembers > 0,
+		Successors: ofFamily(g.Successors, f),
 	}
 	for _, p := range g.addresses(f) {
 		c.Addresses = append(c.Addresses, p.Addr())
-	}
-	if !g.Unicast { // among unicast peers an offer looks like any advertisement
-		c.Successors = ofFamily(g.Successors, f)
 	}
 	return c
 }

@@ -11,10 +11,10 @@ import (
 
 // Handover moves a gateway that is Active here to another member without a moment in which nobody forwards: to those
 // whose own addresses (one per family) are given, or without any to whoever is best. It returns when all virtual
-// routers of the gateway have been taken over, or with an error of reason "no-gateway", "not-active" or "no-successor";
+// routers of the gateway have been taken over, or with an error of reason "no-gateway", "not-active", "no-successor" or "other-successor";
 // what has not been taken over stays here.
 func (m *Manager) Handover(ctx context.Context, gateway string, to ...netip.Addr) error {
-	var waits []chan HandoverEnded
+	var waits []handover
 	known := false
 	err := m.ask(func(now time.Time) {
 		for _, r := range m.routers {
@@ -37,9 +37,9 @@ func (m *Manager) Handover(ctx context.Context, gateway string, to ...netip.Addr
 	}
 	for _, wait := range waits {
 		select {
-		case e := <-wait:
-			if !e.Done {
-				return fabric.Conflictf("no-successor", "hand over gateway %q: no other router took over", gateway)
+		case e := <-wait.ended:
+			if err := wait.outcome(e); err != nil {
+				return fmt.Errorf("hand over gateway %q: %w", gateway, err)
 			}
 		case <-ctx.Done():
 			return fmt.Errorf("hand over gateway %q: %w", gateway, ctx.Err())
@@ -48,21 +48,41 @@ func (m *Manager) Handover(ctx context.Context, gateway string, to ...netip.Addr
 	return nil
 }
 
-func (r *router) handover(now time.Time, to []netip.Addr) chan HandoverEnded {
-	c := make(chan HandoverEnded, 1)
-	r.handovers = append(r.handovers, c)
-	var target netip.Addr
-	if len(to) > 0 {
-		target = to[0]
+// handover is one that somebody waits for.
+type handover struct {
+	key    routerKey
+	target netip.Addr // zero: whoever takes over
+	ended  chan HandoverEnded
+}
+
+// outcome is what is to be told of how it went.
+func (h handover) outcome(e HandoverEnded) error {
+	switch {
+	case !e.Done && h.target.IsValid():
+		return fabric.Conflictf("no-successor", "%s: the router at %s did not take over", h.key, h.target)
+	case !e.Done:
+		return fabric.Conflictf("no-successor", "%s: no other router took over", h.key)
+	case h.target.IsValid() && e.To != h.target:
+		return fabric.Conflictf("other-successor", "%s: the router at %s took over in place of the one at %s", h.key, e.To, h.target).
+			WithFix("a router of higher priority does when it comes while the gateway moves, or when the one that was asked does not hear; move the gateway again")
 	}
-	r.do(r.machine.Handover(now, target), now)
-	return c
+	return nil
+}
+
+func (r *router) handover(now time.Time, to []netip.Addr) handover {
+	h := handover{key: r.key, ended: make(chan HandoverEnded, 1)}
+	r.handovers = append(r.handovers, h.ended)
+	if len(to) > 0 {
+		h.target = to[0]
+	}
+	r.do(r.machine.Handover(now, h.target), now)
+	return h
 }
 
 // Close hands over what is Active here for as long as ctx lives, then says farewell, and removes the interfaces.
 // With a ctx that is done already, Backups learn of it by the farewell alone.
 func (m *Manager) Close(ctx context.Context) error {
-	var waits []chan HandoverEnded
+	var waits []handover
 	err := m.ask(func(now time.Time) {
 		if m.abrupt = ctx.Err() != nil; m.abrupt {
 			return
@@ -78,7 +98,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	}
 	for _, wait := range waits {
 		select {
-		case <-wait:
+		case <-wait.ended:
 		case <-ctx.Done():
 		}
 	}

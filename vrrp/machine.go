@@ -33,8 +33,10 @@ type Config struct {
 	Primary      netip.Addr    // own address that advertisements come from; higher wins between equal priorities
 	Addresses    []netip.Addr  // of the virtual router; a change is announced
 	Successors   []netip.Addr  // Primary addresses of other members, best first, that can be asked to take over; may be empty
-	Refresh      time.Duration // announce the addresses again this often while Active; 0: never
+	Refresh      time.Duration // announce the addresses again this often while Active, and say hello; 0: never
 	LastResort   bool          // hand over to whoever is there, with preemption or without, and stay Active only where nobody is
+	Unicast      bool          // who is asked to take over can't tell that from a farewell to everybody
+	Hello        bool          // others may not know Primary, nor all of each other: tell them of it when it matters
 }
 
 // Constants of this implementation, not of the protocol.
@@ -44,6 +46,8 @@ const (
 	Linger = 250 * time.Millisecond
 	// offerStep is the time a successor has to answer before the next one is asked. It is a few round trips of a LAN.
 	offerStep = 10 * time.Millisecond
+	// helloStep is the intervals of silence after which a Backup says hello: one may be late, and of the three until it takes over two are left.
+	helloStep = 1.5
 	// lastResortStep is how often an Active that is the last resort asks its successors, where they do not preempt.
 	lastResortStep = time.Second
 	// assertStep bounds how often others can make an Active send out of turn.
@@ -72,6 +76,12 @@ var announceAt = []time.Duration{0, 20 * time.Millisecond, 100 * time.Millisecon
 //     that ignore offers, or are not there, cost offerStep each; then comes the plain farewell.
 //
 // If nobody answers, the router stays Active: a handover never leaves the address without an owner.
+//
+// # Hello
+//
+// Who advertises to single routers has to know their addresses. A Backup that hears no Active tells the others of its own, when it starts and
+// while it waits: the Active may be there and not know it. Only then does it take over. An Active does so when it has become Active, and at each
+// Refresh: who answers tells it of others that it may not know.
 type Machine struct {
 	cfg     Config
 	state   State
@@ -92,6 +102,8 @@ type Machine struct {
 	refresh    time.Time
 	conflict   *Heard    // other router that also claims to be Active
 	offerAgain time.Time // when a last resort asks its successors again
+	asks       int       // that it has made
+	helloAt    time.Time // when a Backup that hears no Active says hello
 }
 
 // Heard is the last advertisement heard from a router.
@@ -100,17 +112,6 @@ type Heard struct {
 	Priority uint8
 	Interval time.Duration
 	At       time.Time
-}
-
-// offer is a handover under way.
-type offer struct {
-	priority uint8        // offered: 0 is a farewell
-	ask      []netip.Addr // still to be asked
-	farewell bool         // in the end say farewell to everybody
-	leave    bool         // in the end leave whether anybody answered or not: a fault
-	asked    bool         // somebody has been
-	waiting  bool         // everybody has been asked: next is the end
-	next     time.Time
 }
 
 // New gives a machine in Initialize.
@@ -129,9 +130,6 @@ func (m *Machine) Heard() Heard { return m.heard }
 
 // Conflict is the other router that claims to be Active while this one is, nil when there is none.
 func (m *Machine) Conflict() *Heard { return m.conflict }
-
-// HandingOver tells whether a planned handover is under way.
-func (m *Machine) HandingOver() bool { return m.offer != nil && m.offer.priority == PriorityFarewell }
 
 // skew is Skew_Time (6.1).
 func (m *Machine) skew() time.Duration {
@@ -182,6 +180,7 @@ func (m *Machine) Recv(now time.Time, a Advertisement, source netip.Addr) []Acti
 	}
 	was := m.heard
 	m.heard = Heard{Source: source, Priority: a.Priority, Interval: a.Interval, At: now}
+	m.helloLater(now, a.Interval)
 	if m.state == Active {
 		return m.recvActive(now, a)
 	}
@@ -228,7 +227,7 @@ func (m *Machine) recvActive(now time.Time, a Advertisement) []Action {
 	// An owner discards what others advertise (7.1), save that of the successor it asked for.
 	higher := a.Priority > m.cfg.Priority || a.Priority == m.cfg.Priority && m.heard.Source.Compare(m.cfg.Primary) > 0
 	switch {
-	case m.HandingOver():
+	case m.HandingOver() && (higher || m.offer.meant(m.heard.Source)):
 		m.activeInterval = a.Interval
 		if !higher { // it would be preempted as soon as we are Backup
 			m.yieldedTo = m.heard.Source
@@ -290,7 +289,11 @@ func (m *Machine) becomeActive(now time.Time, reason Reason) []Action {
 	m.timer = now.Add(m.cfg.Interval)
 	m.asserted = now
 	m.setOfferAgain(now)
-	return append(append(out, m.announce(now)...), entered)
+	out = append(append(out, m.announce(now)...), entered)
+	if m.cfg.Hello { // who hears an Active says none: to those that it does not know, we make ourselves known
+		out = append(out, SendHello{})
+	}
+	return out
 }
 
 // becomeBackup arms the Active_Down_Timer.
@@ -299,7 +302,34 @@ func (m *Machine) becomeBackup(now time.Time, reason Reason) []Action {
 	m.preemptFrom = now.Add(m.cfg.PreemptDelay)
 	m.cause = ReasonNoActive
 	m.timer = now.Add(m.downInterval())
+	if reason == ReasonStartup {
+		return append([]Action{entered}, m.sayHello(now)...)
+	}
+	m.helloLater(now, m.activeInterval)
 	return []Action{entered}
+}
+
+// sayHello tells others of our address, and again after an interval in which no Active is heard.
+func (m *Machine) sayHello(now time.Time) []Action {
+	if !m.cfg.Hello {
+		return nil
+	}
+	m.helloAt = now.Add(m.activeInterval)
+	return []Action{SendHello{}}
+}
+
+func (m *Machine) helloLater(now time.Time, interval time.Duration) {
+	if m.cfg.Hello {
+		m.helloAt = now.Add(time.Duration(helloStep * float64(interval)))
+	}
+}
+
+// Hello is that a router says hello: if this one is Active, the other may not have heard it. It need not wait for the next advertisement.
+func (m *Machine) Hello(now time.Time, source netip.Addr) []Action {
+	if m.state != Active || m.HandingOver() && !m.offer.resort || !m.mayAssert(now) {
+		return nil
+	}
+	return []Action{SendAdvertisement{Priority: m.cfg.Priority, To: source.WithZone("")}}
 }
 
 // enter changes the state and forgets what belongs to the old one.
@@ -308,6 +338,7 @@ func (m *Machine) enter(now time.Time, to State, reason Reason) Action {
 	m.state, m.since = to, now
 	m.offer, m.conflict = nil, nil
 	m.announced, m.announceNo, m.refresh, m.asserted, m.offerAgain = time.Time{}, 0, time.Time{}, time.Time{}, time.Time{}
+	m.helloAt = time.Time{}
 	if to != Backup {
 		m.yieldedTo = netip.Addr{}
 	}
@@ -320,6 +351,9 @@ func (m *Machine) enter(now time.Time, to State, reason Reason) Action {
 // Deadline is when Expire has to be called, zero for never.
 func (m *Machine) Deadline() time.Time {
 	d := m.timer
+	if m.state == Backup && !m.helloAt.IsZero() && m.helloAt.Before(d) {
+		return m.helloAt
+	}
 	if m.state != Active {
 		return d
 	}
@@ -365,8 +399,11 @@ func (m *Machine) conflictEnd() time.Time {
 func (m *Machine) Expire(now time.Time) []Action {
 	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	if m.state != Active {
-		if m.state == Backup && due(m.timer) {
+		switch {
+		case m.state == Backup && due(m.timer):
 			return m.becomeActive(now, m.cause)
+		case m.state == Backup && due(m.helloAt):
+			return m.sayHello(now)
 		}
 		return nil
 	}
@@ -385,7 +422,7 @@ func (m *Machine) Expire(now time.Time) []Action {
 	if due(m.offerAgain) {
 		m.setOfferAgain(now)
 		if m.offer == nil {
-			out = append(out, m.startOffer(now, offer{ask: slices.Clone(m.cfg.Successors)})...)
+			out = append(out, m.askAgain(now)...)
 		}
 	}
 	if due(m.conflictEnd()) {
@@ -402,6 +439,9 @@ func (m *Machine) Expire(now time.Time) []Action {
 	if due(m.refresh) {
 		m.refresh = now.Add(m.cfg.Refresh)
 		out = append(out, SendGratuitous{})
+		if m.cfg.Hello {
+			out = append(out, SendHello{})
+		}
 	}
 	return out
 }
@@ -432,6 +472,12 @@ func (m *Machine) SetConfig(now time.Time, c Config) []Action {
 			return m.leave(now, ReasonFault)
 		}
 		m.timer = m.timer.Add(m.skew() - oldSkew)
+		switch {
+		case !c.Hello:
+			m.helloAt = time.Time{}
+		case !old.Hello || c.Primary != old.Primary: // what the Active sends may go to the old address
+			return m.sayHello(now)
+		}
 		return nil
 	}
 	var out []Action
@@ -445,88 +491,27 @@ func (m *Machine) SetConfig(now time.Time, c Config) []Action {
 			m.refresh = now.Add(c.Refresh)
 		}
 	}
+	if c.Hello && c.Primary != old.Primary {
+		out = append(out, SendHello{})
+	}
 	m.setOfferAgain(now)
 	switch {
 	case c.Priority == 0 && m.offer != nil && m.offer.leave:
 		return out
 	case c.Priority == 0:
-		return append(out, m.startOffer(now, offer{ask: slices.Clone(c.Successors), farewell: true, leave: true})...)
+		return append(out, m.startOffer(now, offer{ask: m.askable(), farewell: true, leave: true})...)
 	case m.offer != nil && m.offer.leave: // the fault has gone while the place was being offered
 		m.offer = nil
 	}
-	if c.Priority != old.Priority || c.Interval != old.Interval || len(out) > 0 {
+	if c.Priority != old.Priority || c.Interval != old.Interval || c.Primary != old.Primary || len(out) > 0 {
 		out = append(out, SendAdvertisement{Priority: c.Priority})
 		m.timer = now.Add(c.Interval)
 	}
 	switch {
 	case c.LastResort && !old.LastResort:
-		out = append(out, m.startOffer(now, offer{ask: slices.Clone(c.Successors), farewell: true})...)
+		out = append(out, m.startOffer(now, offer{ask: m.askable(), farewell: true})...)
 	case c.Priority < old.Priority:
-		out = append(out, m.startOffer(now, offer{priority: c.Priority, ask: slices.Clone(c.Successors)})...)
+		out = append(out, m.startOffer(now, offer{priority: c.Priority, ask: m.askable()})...)
 	}
 	return out
-}
-
-// Handover asks another router to take over while this one goes on forwarding: the one at the address to, or with the
-// zero address the first of the successors that answers, else the best that hears a farewell. It does nothing unless
-// this router is Active. HandoverEnded tells the result after at most Active_Down_Interval plus 10 ms per successor.
-func (m *Machine) Handover(now time.Time, to netip.Addr) []Action {
-	if m.state != Active || m.HandingOver() {
-		return nil
-	}
-	if to.IsValid() { // more than once: a frame may get lost
-		return m.startOffer(now, offer{ask: []netip.Addr{to, to, to}})
-	}
-	return m.startOffer(now, offer{ask: slices.Clone(m.cfg.Successors), farewell: true})
-}
-
-// setOfferAgain has the successors of a last resort asked: those that preempt come by themselves, after their delay.
-func (m *Machine) setOfferAgain(now time.Time) {
-	m.offerAgain = time.Time{}
-	if m.cfg.LastResort && !m.cfg.Preempt && len(m.cfg.Successors) > 0 {
-		m.offerAgain = now.Add(lastResortStep)
-	}
-}
-
-func (m *Machine) startOffer(now time.Time, o offer) []Action {
-	m.offer = &o
-	return m.stepOffer(now)
-}
-
-// stepOffer asks the next successor, or ends the offer.
-func (m *Machine) stepOffer(now time.Time) []Action {
-	o := m.offer
-	if o.priority == PriorityFarewell {
-		// A Skew_Time is shorter than the interval: who was asked acts before it hears from us again.
-		m.timer = now.Add(m.cfg.Interval)
-	}
-	switch {
-	case len(o.ask) > 0:
-		to := o.ask[0]
-		o.ask = o.ask[1:]
-		o.next, o.asked = now.Add(offerStep), true
-		return []Action{SendAdvertisement{Priority: o.priority, To: to}}
-	case o.leave && !o.asked && !o.waiting: // nobody is known: whoever hears the farewell acts within an interval, and has us forward until it does
-		o.waiting = true
-		o.next = now.Add(m.cfg.Interval + Linger)
-		m.timer = o.next.Add(m.cfg.Interval)
-		return []Action{SendAdvertisement{Priority: PriorityFarewell}}
-	case o.leave:
-		return m.leave(now, ReasonFault)
-	case o.priority != PriorityFarewell: // whoever is better preempts by the protocol's own means
-		m.offer = nil
-		return nil
-	case !o.waiting:
-		o.waiting = true
-		o.next = now.Add(3*m.cfg.Interval + m.skew())
-		if o.farewell { // and then silence, or others would believe that we stay
-			m.timer = o.next.Add(m.cfg.Interval)
-			return []Action{SendAdvertisement{Priority: PriorityFarewell}}
-		}
-		// Who knows offers has acted by now. Others, and unicast peers, wait for their Skew_Time: not to be cut short when this process, or theirs, is late.
-		m.timer = now.Add(m.cfg.Interval * 3 / 2)
-		return nil
-	}
-	m.offer = nil
-	return []Action{SendAdvertisement{Priority: m.cfg.Priority}, HandoverEnded{}}
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestTable(t *testing.T) {
 		{"offer lower", directed(50), "[]", fmt.Sprintf(takeover, "offered"), "[conflict with 192.0.2.9 priority 50 advertise 100 announce]"},
 		{"offer higher", directed(150), "[]", "[]", yields},
 		{"handover", func(m *Machine) []Action { return m.Handover(soon, netip.Addr{}) }, "[]", "[]", "[advertise 0]"},
-		{"handover to", func(m *Machine) []Action { return m.Handover(soon, lower) }, "[]", "[]", "[advertise 0 to 192.0.2.9]"},
+		{"handover to", func(m *Machine) []Action { return m.Handover(soon, lower) }, "[]", "[]", "[advertise 100 advertise 0 to 192.0.2.9]"},
 		{"same config", func(m *Machine) []Action { return m.SetConfig(soon, m.Config()) }, "[]", "[]", "[]"},
 		{"priority up", func(m *Machine) []Action { return m.SetPriority(soon, 120) }, "[]", "[]", "[advertise 120]"},
 		{"priority down", func(m *Machine) []Action { return m.SetPriority(soon, 80) }, "[]", "[]", "[advertise 80]"},
@@ -432,4 +433,120 @@ func TestAskedOneHasItsSkewTime(t *testing.T) {
 	if asked != 3 || !m.HandingOver() {
 		t.Errorf("asked %d times, handing over: %v", asked, m.HandingOver())
 	}
+}
+
+// TestMoveToSilent: who is asked to take over and is not there leaves the gateway where it is. Others do not time out meanwhile.
+func TestMoveToSilent(t *testing.T) {
+	known := addrs("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
+	for _, unicast := range []bool{false, true} {
+		for interval := 10 * time.Millisecond; interval <= 120*time.Millisecond; interval += 10 * time.Millisecond {
+			for phase := range 20 {
+				s := newSim(t)
+				s.quiet = true
+				for i, name := range []string{"a", "b", "c", "d"} {
+					others := slices.Delete(slices.Clone(known), i, i+1)
+					change := func(c *Config) {
+						c.Priority, c.Interval, c.Successors = uint8(254-10*i), interval, others
+					}
+					if unicast {
+						s.unicast(name, 3, others, change)
+					} else {
+						s.add(name, change)
+					}
+				}
+				s.start()
+				begin := 2*time.Second + interval*time.Duration(phase)/20
+				s.run(begin)
+				s.expectActive("a")
+				s.changes = nil
+				s.dead["b"] = true
+				last := begin
+				s.lose = func(at time.Duration, from, to string) bool {
+					if from == "a" && to == "d" {
+						if at-last > interval*5/2 {
+							t.Fatalf("at %s nothing was heard for %s", interval, at-last)
+						}
+						last = at
+					}
+					return false
+				}
+				s.do("a", s.nodes["a"].Handover(s.now, known[1]))
+				s.run(begin + 20*interval)
+				s.expect()
+				if !contains(s.log.String(), "a: handover failed") {
+					t.Fatal(s.log.String())
+				}
+			}
+		}
+	}
+}
+
+// TestMoveEndsWithTarget: a third router that advertises while the gateway moves is told that we are there, if it has no precedence. If it has, it is
+// the one that has taken over, and the move has not come to its target.
+func TestMoveEndsWithTarget(t *testing.T) {
+	target := netip.MustParseAddr("192.0.2.50")
+	now := at(10 * time.Millisecond)
+	m := newActive(nil)
+	m.Handover(epoch, target)
+	want(t, m.Recv(now, advert(90, time.Second), lower), Conflict{Source: lower, Priority: 90}, SendAdvertisement{Priority: 100}, SendGratuitous{})
+	if !m.HandingOver() {
+		t.Error("the handover is over")
+	}
+	want(t, m.Recv(now, advert(90, time.Second), target), HandoverEnded{To: target, Done: true}, ReleaseAddresses{Linger: Linger}, Transition{Active, Backup, ReasonHandedOver})
+	m = newActive(nil)
+	m.Handover(epoch, target)
+	want(t, m.Recv(now, advert(110, time.Second), lower), HandoverEnded{To: lower, Done: true}, ReleaseAddresses{Linger: Linger}, Transition{Active, Backup, ReasonHandedOver})
+
+	h := handover{key: routerKey{"eth1", IPv4, 51}, target: target}
+	for reason, e := range map[string]HandoverEnded{"": {To: target, Done: true}, "no-successor": {}, "other-successor": {To: lower, Done: true}} {
+		if err := h.outcome(e); slugOf(err) != reason || err != nil && !contains(err.Error(), "192.0.2.50") {
+			t.Errorf("%v: %v", e, err)
+		}
+	}
+	if err := (handover{}).outcome(HandoverEnded{To: lower, Done: true}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLastResortUnicast: a drained Active asks those that do not preempt also where they can't tell an offer from a farewell, one at a time. To move it is
+// possible meanwhile.
+func TestLastResortUnicast(t *testing.T) {
+	known := addrs("192.0.2.1", "192.0.2.2", "192.0.2.3")
+	begin := func() *sim {
+		s := newSim(t)
+		s.quiet = true
+		for i, name := range []string{"a", "b", "c"} {
+			others := slices.Delete(slices.Clone(known), i, i+1)
+			s.unicast(name, 2, others, func(c *Config) {
+				c.Preempt, c.Priority, c.Successors, c.Interval = false, uint8(200-10*i), others, 100*time.Millisecond
+			})
+		}
+		c := s.nodes["a"].Config()
+		c.Priority, c.LastResort = 1, true
+		s.do("a", s.nodes["a"].SetConfig(s.now, c))
+		s.do("a", s.nodes["a"].Startup(s.now))
+		s.run(10 * time.Second)
+		s.expectActive("a")
+		s.owners = func(at time.Duration, active []string) {
+			if len(active) == 0 {
+				t.Fatalf("nobody is Active at %s\n%s", at, s.log.String())
+			}
+		}
+		s.changes = nil
+		return s
+	}
+	for _, returned := range []string{"b", "c"} {
+		s := begin()
+		s.do(returned, s.nodes[returned].Startup(s.now))
+		s.run(13 * time.Second)
+		s.expect(returned+" backup startup", returned+" active farewell", "a backup handed-over")
+		s.run(30 * time.Second)
+		s.expectActive(returned)
+	}
+	s := begin()
+	s.do("c", s.nodes["c"].Startup(s.now))
+	s.run(10*time.Second + 20*time.Millisecond)
+	s.do("a", s.nodes["a"].Handover(s.now, known[2]))
+	s.run(10*time.Second + 200*time.Millisecond)
+	s.expect("c backup startup", "c active farewell", "a backup handed-over")
 }

@@ -2,6 +2,7 @@ package vrrp
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -263,6 +264,9 @@ func (m *Manager) packet(at socketKey, p Packet, now time.Time) {
 		}
 		if err == ErrVersion2 {
 			r.hearOld(p.Source.WithZone(""), now)
+		}
+		if errors.Is(err, ErrTTL) {
+			r.hearFar(p.Source.WithZone(""), now)
 		}
 		return
 	}

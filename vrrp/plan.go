@@ -30,13 +30,38 @@ func Plan(v fabric.View) []fabric.RoutingGateway {
 				planned.Successors = append(planned.Successors, fabric.GatewaySuccessor{Member: r.Member, Addresses: own, Drained: v.Desired.Drained(r.Member)})
 			}
 		}
-		planned.Unmet = g.Unicast && len(planned.Successors) == 0 && len(g.Peers) == 0 && len(g.Ranking(v.Desired)) > 1
+		if g.Unicast {
+			planned.OtherMembers = len(others(v, g))
+			planned.Unmet = len(planned.Successors) == 0 && len(g.Peers) == 0 && slices.ContainsFunc(others(v, g), func(m string) bool { return mayAdvertise(v, g, m) })
+		}
 		if planned.Priority > 0 { // 0: a member that has just been removed
 			all = append(all, planned)
 		}
 	}
 	slices.SortFunc(all, func(a, b fabric.RoutingGateway) int { return cmp.Compare(a.Name, b.Name) })
 	return all
+}
+
+// others are the members of a gateway save that of the view.
+func others(v fabric.View, g *fabric.Gateway) (members []string) {
+	for _, r := range g.Ranking(v.Desired) {
+		if r.Member != v.Member {
+			members = append(members, r.Member)
+		}
+	}
+	return members
+}
+
+// mayAdvertise tells whether a member whose address is not known may be Active all the same, or soon. It can't be when it says that it has no
+// address there. Nor can it when it has gone before it could say anything of the gateway: when it comes back, it hears of us first. That it has gone
+// is believed only where its word on other things has been read: a daemon that has just started takes everybody to be offline.
+func mayAdvertise(v fabric.View, g *fabric.Gateway, member string) bool {
+	c, told := v.Reports.Get(fabric.KeyOf(g), member, fabric.ConditionGateway)
+	if told {
+		return len(fabric.JSON[fabric.GatewayState](c.Data).Routers) == 0
+	}
+	spoke := slices.ContainsFunc(v.Reports.Of(fabric.Key{Kind: fabric.KindMember, Name: member}), func(c fabric.Condition) bool { return c.Member == member })
+	return !spoke || !slices.Contains(v.Offline, member)
 }
 
 // siblings are the link-local addresses from which other gateways advertise themselves on the interface of one, in the order of their names. Those of
@@ -103,7 +128,7 @@ func Configured(g fabric.RoutingGateway, priority int) Gateway {
 		}
 	}
 	if g.Unicast {
-		c.Peers, c.Unmet = append(c.Peers, g.Peers...), g.Unmet
+		c.Peers, c.Foreign, c.OtherMembers, c.Unmet = append(c.Peers, g.Peers...), g.Peers, g.OtherMembers, g.Unmet
 	}
 	return c
 }

@@ -60,6 +60,51 @@ func TestPlanSiblings(t *testing.T) {
 	}
 }
 
+// TestUnmet: among unicast peers a gateway waits for the address of another member, as long as one may be Active. A member that can't be is not
+// waited for: the gateway has to come up.
+func TestUnmet(t *testing.T) {
+	g := &fabric.Gateway{Header: fabric.Header{Name: "gw"}, Interface: "eth1", VRID: 7, Interval: 100, Unicast: true, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}}
+	member := func(name string) fabric.Key { return fabric.Key{Kind: fabric.KindMember, Name: name} }
+	says := func(name string, routers ...fabric.VirtualRouterState) fabric.Condition {
+		return fabric.Condition{Object: fabric.KeyOf(g), Member: name, Type: fabric.ConditionGateway}.WithData(fabric.GatewayState{Gateway: "gw", Routers: routers})
+	}
+	module := func(name string) fabric.Condition {
+		return fabric.Condition{Object: member(name), Member: name, Type: fabric.ConditionModule, Detail: "routing", OK: true}
+	}
+	address := fabric.VirtualRouterState{Family: "ipv4", Primary: netip.MustParseAddr("192.0.2.12")}
+	for name, tc := range map[string]struct {
+		members []string
+		peers   []netip.Addr
+		offline []string
+		reports []fabric.Condition
+		others  int
+		unmet   bool
+	}{
+		"first start":                       {members: []string{"n1", "n2", "n3"}, others: 2, unmet: true},
+		"alone":                             {members: []string{"n1"}},
+		"a foreign peer":                    {members: []string{"n1", "n2"}, peers: addrs("192.0.2.99"), others: 1},
+		"an address is known":               {members: []string{"n1", "n2", "n3"}, reports: []fabric.Condition{says("n2", address)}, others: 2},
+		"says nothing of itself yet":        {members: []string{"n1", "n2"}, reports: []fabric.Condition{says("n2")}, others: 1, unmet: true},
+		"has no interface":                  {members: []string{"n1", "n2"}, reports: []fabric.Condition{says("n2", fabric.VirtualRouterState{Family: "ipv4", Reason: "interface-missing"})}, others: 1},
+		"one has none, the other may":       {members: []string{"n1", "n2", "n3"}, reports: []fabric.Condition{says("n2", fabric.VirtualRouterState{Family: "ipv4"})}, others: 2, unmet: true},
+		"gone before the gateway was":       {members: []string{"n1", "n2"}, offline: []string{"n2"}, reports: []fabric.Condition{module("n2")}, others: 1},
+		"seems gone to one that has waked":  {members: []string{"n1", "n2"}, offline: []string{"n2"}, reports: []fabric.Condition{module("n1")}, others: 1, unmet: true},
+		"there, and has not come to it yet": {members: []string{"n1", "n2"}, reports: []fabric.Condition{module("n2")}, others: 1, unmet: true},
+	} {
+		own := *g
+		own.Peers, own.Members = tc.peers, tc.members
+		objects := []fabric.Object{&own}
+		for _, m := range []string{"n1", "n2", "n3"} {
+			objects = append(objects, &fabric.Member{Header: fabric.Header{Name: m}})
+		}
+		plan := Plan(fabric.View{Member: "n1", Desired: snapshotOf(t, objects...), Reports: fabric.EmptyReports().With(1, tc.reports, nil), Offline: tc.offline})
+		c := Configured(plan[0], 100)
+		if c.Unmet != tc.unmet || c.OtherMembers != tc.others || len(c.Foreign) != len(tc.peers) || c.config(IPv4, netip.Addr{}).Hello != (tc.others > 0) {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+}
+
 func TestPlan(t *testing.T) {
 	g := &fabric.Gateway{
 		Header: fabric.Header{Name: "gw"}, Interface: "eth1", VRID: 7, Interval: 100, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")},
@@ -111,11 +156,6 @@ func TestPlan(t *testing.T) {
 	unicast.Unicast, unicast.Peers = true, []netip.Addr{netip.MustParseAddr("192.0.2.99")}
 	if c := Configured(unicast, 50); !c.Unicast || !reflect.DeepEqual(c.Peers, []netip.Addr{own, unicast.Peers[0]}) {
 		t.Errorf("configured %+v", c)
-	}
-	lone := *g
-	lone.Unicast = true
-	if plan := planOf(t, "n1", fabric.EmptyReports(), append([]fabric.Object{&lone}, objects[1:]...)...); !plan[0].Unmet {
-		t.Error("nobody is known to advertise to, and it would start")
 	}
 	// What the database takes, and what the driver computes, must agree.
 	if got := g.WorstOutage(190); got != WorstOutage(c.Interval, 190) {

@@ -26,6 +26,7 @@ type router struct {
 	addresses []netip.Prefix
 	parent    parent
 	machine   *Machine
+	peers     peerList
 	m         *Manager
 
 	want   hostWant
@@ -59,6 +60,8 @@ type router struct {
 	differs               bool
 	old                   netip.Addr // router that speaks version 2 with our VRID
 	oldAt                 time.Time
+	far                   netip.Addr // peer whose packets have another TTL than 255
+	farAt                 time.Time
 	hostErr, sendErr      error
 	raErr                 error // why hosts are not told of the router
 	retrying              bool  // hostErr may be over: the wish under way will tell
@@ -76,6 +79,7 @@ func (r *router) configure(g Gateway, p parent, now time.Time) {
 	moved, told, was := p.Index != r.parent.Index, r.gateway.RA, r.addresses
 	changed := r.want.gateway != g.Name || !slices.Equal(r.addresses, g.addresses(r.key.Family))
 	r.gateway, r.addresses, r.parent = g, g.addresses(r.key.Family), p
+	r.peers.configure(ofFamily(g.Peers, r.key.Family), ofFamily(g.Foreign, r.key.Family), g.OtherMembers, r.neighbour)
 	r.frames = map[uint8][]byte{}
 	primary := p.primary(r.key.Family, r.addresses)
 	if moved {
@@ -162,15 +166,6 @@ func (r *router) fault() error {
 	return r.m.listening.routers[socketKey{r.parent.Index, r.key.Family}].failure()
 }
 
-// unmet tells that this router would start without knowing whom to tell. One that runs goes on.
-func (r *router) unmet() bool {
-	state, _ := r.machine.State()
-	return state == Initialize && r.gateway.Unmet && len(r.peers()) == 0
-}
-
-// peers are the routers to advertise to one by one.
-func (r *router) peers() []netip.Addr { return ofFamily(r.gateway.Peers, r.key.Family) }
-
 // wish tells the host what to have.
 func (r *router) wish(h hosting) {
 	r.serial++
@@ -189,12 +184,19 @@ func (r *router) recv(a Advertisement, source netip.Addr, now time.Time) {
 		r.discarded["own"]++ // an echo: a loop below us, or two routers with one address
 		return
 	}
-	if r.gateway.Unicast {
-		if !slices.Contains(r.peers(), source) {
-			r.discarded["peer"]++
-			return
-		}
+	switch {
+	case !r.gateway.Unicast && a.Message != MessageAdvertisement: // it is no more to us than any unknown type
+		r.discarded[ErrType.Slug]++
+		return
+	case r.gateway.Unicast && !r.hear(a, source, now):
+		r.discarded["peer"]++
+		return
+	case r.gateway.Unicast:
 		a.Directed = false
+	}
+	if a.Message != MessageAdvertisement {
+		r.aside(a, source, now)
+		return
 	}
 	r.in++
 	if a.Priority != PriorityFarewell {
@@ -209,7 +211,7 @@ func (r *router) recv(a Advertisement, source netip.Addr, now time.Time) {
 	}
 }
 
-// oldMemory is how long it is told that a router was heard that speaks version 2.
+// oldMemory is how long it is told that a router was heard that speaks version 2, or from afar.
 const oldMemory = time.Minute
 
 func (r *router) hearOld(source netip.Addr, now time.Time) {
@@ -221,9 +223,13 @@ func (r *router) forgetOld(now time.Time) {
 	if r.old.IsValid() && now.Sub(r.oldAt) > oldMemory {
 		r.old, r.m.changed = netip.Addr{}, true
 	}
+	if r.far.IsValid() && now.Sub(r.farAt) > oldMemory {
+		r.far, r.m.changed = netip.Addr{}, true
+	}
 	if r.claims.forget(now) {
 		r.m.changed = true
 	}
+	r.peers.forget(now)
 }
 
 // do carries out what the machine wants.
@@ -236,6 +242,8 @@ func (r *router) do(actions []Action, now time.Time) {
 			} else {
 				r.heldAdvert = true
 			}
+		case SendHello:
+			r.sayHello(r.peers.greet())
 		case SendGratuitous:
 			if r.hold.IsZero() {
 				r.announce()
@@ -291,7 +299,11 @@ func (r *router) record(t Transition, now time.Time) {
 	r.follow(t)
 	if t.From == Active {
 		r.stray = stray{}
-		r.endHandover(HandoverEnded{Done: t.To == Backup})
+		e := HandoverEnded{Done: t.To == Backup}
+		if e.Done {
+			e.To = r.machine.Heard().Source
+		}
+		r.endHandover(e)
 	}
 }
 
@@ -383,7 +395,7 @@ func (r *router) advertise(priority uint8, to netip.Addr) {
 	case to.IsValid():
 		r.sent(r.sendTo(priority, to))
 	case r.gateway.Unicast:
-		for _, peer := range r.peers() {
+		for _, peer := range r.peers.all() {
 			r.sent(r.sendTo(priority, peer))
 		}
 	default:
@@ -415,12 +427,16 @@ func (r *router) frame(priority uint8) ([]byte, error) {
 }
 
 func (r *router) sendTo(priority uint8, to netip.Addr) error {
+	return r.sendMessage(r.advertisement(priority), to)
+}
+
+func (r *router) sendMessage(a Advertisement, to netip.Addr) error {
 	primary := r.machine.Config().Primary
 	s := r.m.listening.routers[socketKey{r.parent.Index, r.key.Family}]
 	if err := s.failure(); err != nil {
 		return err
 	}
-	payload, err := r.advertisement(priority).Marshal(primary, to)
+	payload, err := a.Marshal(primary, to)
 	if err != nil {
 		return err
 	}
@@ -489,6 +505,9 @@ func (r *router) problem(c Config) (message, reason string) {
 		err = wrapf("send", r.sendErr, "advertise %s", r.key)
 	case r.raErr != nil:
 		err = wrapf("send", r.raErr, "advertise %s to hosts", r.key)
+	case r.far.IsValid():
+		err = fabric.Errorf(fabric.CodeUnavailable, "peer-ttl", "what %s sends is discarded: its TTL or hop limit is not 255 (RFC 9568, 7.1), and it may be Active as well", r.far).
+			WithFix("set it there; of keepalived that is unicast_ttl 255")
 	case r.unfit != "" && r.gateway.Priority > 0 && r.unfit != r.gateway.Name:
 		err = fabric.Errorf(fabric.CodeUnavailable, "sync-fault", "gateway %q of sync set %q can't be Active on this member", r.unfit, r.gateway.Sync)
 	case r.stray.lasts:

@@ -22,11 +22,14 @@ type sim struct {
 	quiet   bool // leave out the adverts that only repeat
 	owners  func(at time.Duration, active []string)
 	changes []string
+	peers   map[string]*peerList // of those that advertise to single routers
+	packets int                  // sent, one for each receiver
 }
 
 type frame struct {
 	at       time.Time
 	from, to string
+	source   netip.Addr
 	a        Advertisement
 }
 
@@ -35,7 +38,19 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 const linkDelay = time.Millisecond
 
 func newSim(t *testing.T) *sim {
-	return &sim{t: t, now: epoch, nodes: map[string]*Machine{}, dead: map[string]bool{}}
+	return &sim{t: t, now: epoch, nodes: map[string]*Machine{}, dead: map[string]bool{}, peers: map[string]*peerList{}}
+}
+
+// unicast makes a machine that advertises to single routers. It knows other members at those addresses.
+func (s *sim) unicast(name string, members int, known []netip.Addr, change func(*Config)) *Machine {
+	s.peers[name] = &peerList{}
+	s.peers[name].configure(known, nil, members, func(netip.Addr) bool { return true })
+	return s.add(name, func(c *Config) {
+		c.Unicast, c.Hello = true, members > 0
+		if change != nil {
+			change(c)
+		}
+	})
 }
 
 // add makes a machine; its address is 192.0.2.x for the x-th one.
@@ -68,17 +83,62 @@ func (s *sim) do(name string, actions []Action) {
 		if tr, ok := action.(Transition); ok {
 			s.changes = append(s.changes, fmt.Sprintf("%s %s %s", name, tr.To, tr.Reason))
 		}
+		if _, hello := action.(SendHello); hello {
+			s.aside(name, MessageHello, m.cfg.Addresses, s.peers[name].greet())
+		}
 		if !isSend {
 			continue
 		}
 		for _, to := range s.names {
-			if to == name || send.To.IsValid() && s.nodes[to].cfg.Primary != send.To {
+			if to == name || send.To.IsValid() && s.nodes[to].cfg.Primary != send.To || !send.To.IsValid() && !s.reaches(name, to) {
 				continue
 			}
 			a := Advertisement{VRID: 1, Priority: send.Priority, Interval: m.cfg.Interval, Addresses: m.cfg.Addresses, Directed: send.To.IsValid()}
-			s.queue = append(s.queue, frame{s.now.Add(linkDelay), name, to, a})
+			s.queue = append(s.queue, frame{s.now.Add(linkDelay), name, to, m.cfg.Primary, a})
+			s.packets++
 		}
 	}
+}
+
+// aside sends a message that is no advertisement.
+func (s *sim) aside(from string, message Message, addresses, to []netip.Addr) {
+	if len(addresses) == 0 {
+		return
+	}
+	c := s.nodes[from].cfg
+	for _, n := range s.names {
+		if slices.Contains(to, s.nodes[n].cfg.Primary) {
+			a := Advertisement{Message: message, VRID: 1, Priority: c.Priority, Interval: c.Interval, Addresses: addresses, Directed: true}
+			s.queue = append(s.queue, frame{s.now.Add(linkDelay), from, n, c.Primary, a})
+		}
+	}
+	s.packets += len(to)
+}
+
+// reaches tells whether what one sends to everybody is sent to another.
+func (s *sim) reaches(from, to string) bool {
+	return s.peers[from] == nil || slices.Contains(s.peers[from].all(), s.nodes[to].cfg.Primary)
+}
+
+// receive is what the driver does with an advertisement.
+func (s *sim) receive(f frame) {
+	m, peers := s.nodes[f.to], s.peers[f.to]
+	if peers != nil {
+		if !peers.hear(f.a, f.source, m.cfg.Addresses, func(netip.Addr) bool { return true }, s.now) {
+			return
+		}
+		f.a.Directed = false
+	}
+	switch f.a.Message {
+	case MessageHello:
+		s.do(f.to, m.Hello(s.now, f.source))
+		s.aside(f.to, MessageIntroduction, peers.introduce(f.source, s.now), []netip.Addr{f.source})
+		return
+	case MessageIntroduction:
+		s.aside(f.to, MessageHello, m.cfg.Addresses, peers.introduced(f.a.Addresses, func(a netip.Addr) bool { return a != m.cfg.Primary }))
+		return
+	}
+	s.do(f.to, m.Recv(s.now, f.a, f.source))
 }
 
 // run advances the clock to at after the epoch.
@@ -125,7 +185,7 @@ func (s *sim) step() {
 		if s.dead[f.to] || s.lose != nil && s.lose(s.elapsed(), f.from, f.to) {
 			continue
 		}
-		s.do(f.to, s.nodes[f.to].Recv(s.now, f.a, s.nodes[f.from].cfg.Primary))
+		s.receive(f)
 	}
 	for _, n := range s.names {
 		if d := s.nodes[n].Deadline(); !s.dead[n] && !d.IsZero() && !d.After(s.now) {

@@ -15,9 +15,27 @@ import (
 type parent struct {
 	Index   int // 0: there is no such interface
 	Running bool
-	IPv4    []netip.Addr // primary addresses, in the kernel's order
-	IPv6    []netip.Addr // usable link-local addresses
-	All     []netip.Addr // of both families
+	IPv4    []netip.Addr   // primary addresses, in the kernel's order
+	IPv6    []netip.Addr   // usable link-local addresses
+	All     []netip.Addr   // of both families
+	Subnets []netip.Prefix // of IPv4
+}
+
+// neighbour tells whether an address is one that another host on the link can have.
+func (p parent) neighbour(a netip.Addr) bool {
+	if slices.Contains(p.All, a) {
+		return false
+	}
+	if a.Is6() {
+		return a.IsLinkLocalUnicast()
+	}
+	return slices.ContainsFunc(p.Subnets, func(s netip.Prefix) bool {
+		if !s.Contains(a) {
+			return false
+		}
+		// The first and the last address of a subnet are no hosts', unless there are only two (RFC 3021).
+		return s.Bits() >= 31 || s.Contains(a.Prev()) && s.Contains(a.Next())
+	})
 }
 
 // owned is an address of a virtual router that the interface really has.
@@ -48,7 +66,8 @@ func (p parent) primary(f Family, virtual []netip.Prefix) netip.Addr {
 }
 
 func (p parent) equal(q parent) bool {
-	return p.Index == q.Index && p.Running == q.Running && slices.Equal(p.IPv4, q.IPv4) && slices.Equal(p.IPv6, q.IPv6) && slices.Equal(p.All, q.All)
+	return p.Index == q.Index && p.Running == q.Running && slices.Equal(p.IPv4, q.IPv4) && slices.Equal(p.IPv6, q.IPv6) && slices.Equal(p.All, q.All) &&
+		slices.Equal(p.Subnets, q.Subnets)
 }
 
 // rescanPeriod is the safety net below the kernel's notifications.
@@ -166,8 +185,12 @@ func (w *watcher) scan(name string) parent {
 		return p
 	}
 	for _, address := range list {
-		ip := prefixOf(address).Addr()
+		subnet := prefixOf(address)
+		ip := subnet.Addr()
 		p.All = append(p.All, ip)
+		if ip.Is4() {
+			p.Subnets = append(p.Subnets, subnet)
+		}
 		switch {
 		case ip.Is4() && address.Flags&unix.IFA_F_SECONDARY == 0:
 			p.IPv4 = append(p.IPv4, ip)
