@@ -306,6 +306,31 @@ func (d *driver) waitFor(f Family, state State) RouterState {
 	return r
 }
 
+// both waits for both families.
+func (d *driver) both(state State) {
+	d.l.t.Helper()
+	d.waitFor(IPv4, state)
+	d.waitFor(IPv6, state)
+}
+
+// clean expects that everything that was heard was taken.
+func (d *driver) clean() {
+	d.l.t.Helper()
+	for _, f := range []Family{IPv4, IPv6} {
+		if s := d.router(f); len(s.Discarded) > 0 || s.Differs || s.Error != "" {
+			d.l.t.Errorf("%s: discarded %v, addresses differ: %t, error %q", f, s.Discarded, s.Differs, s.Error)
+		}
+	}
+}
+
+// oneAnswer expects one router to have the gateway's address and virtual MAC. keepalived answers ARP from its IPv6 interface as well.
+func (l *link) oneAnswer(n string) {
+	l.t.Helper()
+	if got := fmt.Sprint(l.arp(gateway4)); strings.Count(got, vmac4) != 1 || l.port(vmac4) != n {
+		l.t.Errorf("ARP is answered by %s, virtual MAC at %s", got, l.port(vmac4))
+	}
+}
+
 func testGateway(priority uint8, interval time.Duration) Gateway {
 	return Gateway{Name: "gw", Interface: "eth0", VRID: 51, Priority: priority, Interval: interval, Accept: true,
 		Addresses: []netip.Prefix{netip.MustParsePrefix(gateway4 + "/24"), netip.MustParsePrefix(gateway6 + "/64")}}
@@ -320,12 +345,18 @@ type keepalived struct {
 
 func (l *link) keepalived(n string, priority int, interval time.Duration, extra string) *keepalived {
 	l.t.Helper()
+	return l.keepalivedWith(n, priority, interval, extra, extra)
+}
+
+// keepalivedWith has more lines of configuration for each family.
+func (l *link) keepalivedWith(n string, priority int, interval time.Duration, four, six string) *keepalived {
+	l.t.Helper()
 	binary, err := exec.LookPath("keepalived")
 	if err != nil {
 		l.t.Skip("keepalived is not installed")
 	}
 	dir := l.t.TempDir()
-	instance := func(name, addresses, mac string) string {
+	instance := func(name, addresses, mac, extra string) string {
 		return fmt.Sprintf(`vrrp_instance %s {
   state BACKUP
   interface eth0
@@ -339,7 +370,7 @@ func (l *link) keepalived(n string, priority int, interval time.Duration, extra 
 `, name, priority, interval.Seconds(), mac, extra, addresses)
 	}
 	config := "global_defs {\n  vrrp_version 3\n  router_id " + n + "\n}\n" +
-		instance("four", "\n"+gateway4+"/24\n", "4") + instance("six", "\n"+VirtualLinkLocal(51).String()+"/64\n"+gateway6+"/64\n", "6")
+		instance("four", "\n"+gateway4+"/24\n", "4", four) + instance("six", "\n"+VirtualLinkLocal(51).String()+"/64\n"+gateway6+"/64\n", "6", six)
 	file := filepath.Join(dir, "keepalived.conf")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		l.t.Fatal(err)
