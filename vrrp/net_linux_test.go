@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
 	"netfabric/fabric"
@@ -193,8 +195,30 @@ func (l *link) cut(n string)  { l.in("sw", "ip link set p-"+n+" down") }
 func (l *link) plug(n string) { l.in("sw", "ip link set p-"+n+" up") }
 
 // mute drops what a router sends, so that others believe it dead while it hears them.
-func (l *link) mute(n string) {
-	l.in("sw", "nft add table netdev mute", "nft add chain netdev mute "+n+" { type filter hook ingress device p-"+n+" priority 0 ; }", "nft add rule netdev mute "+n+" drop")
+func (l *link) mute(n string) { l.muter(n)() }
+
+// muter gives a mute that takes no time.
+func (l *link) muter(n string) func() {
+	l.t.Helper()
+	table := &nftables.Table{Family: nftables.TableFamilyNetdev, Name: "mute"}
+	first := nftables.ChainPriorityFilter
+	chain := &nftables.Chain{Table: table, Name: n, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookIngress, Priority: first, Device: "p-" + n}
+	var conn *nftables.Conn
+	l.inside("sw", func() (err error) {
+		if conn, err = nftables.New(nftables.AsLasting()); err != nil {
+			return err
+		}
+		conn.AddTable(table)
+		conn.AddChain(chain)
+		return conn.Flush()
+	})
+	l.t.Cleanup(func() { _ = conn.CloseLasting() })
+	return func() {
+		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}})
+		if err := conn.Flush(); err != nil {
+			l.t.Errorf("mute %s: %v", n, err)
+		}
+	}
 }
 
 func (l *link) unmute() { l.in("sw", "nft delete table netdev mute") }
@@ -441,11 +465,12 @@ func (l *link) try(n, command string) bool {
 }
 
 // start has a process run in a namespace until the test ends.
-func (l *link) start(n string, command ...string) {
+func (l *link) start(n string, command ...string) *os.Process {
 	l.t.Helper()
 	cmd := exec.Command("nsenter", append([]string{"--net=/run/netns/" + l.name(n)}, command...)...)
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return cmd.Process
 }

@@ -26,6 +26,7 @@ type probe struct {
 	answered []time.Time // zero: not answered
 
 	firstLost time.Time
+	back      time.Time // end of the longest gap
 }
 
 const probeEvery = time.Millisecond
@@ -144,7 +145,7 @@ func (p *probe) end() (sent, lost int, gap time.Duration) {
 			continue
 		}
 		if inside && !last.IsZero() && at.Sub(last) > gap {
-			gap = at.Sub(last)
+			gap, p.back = at.Sub(last), at
 		}
 		last, inside = at, false
 	}
