@@ -13,7 +13,7 @@ import (
 type planner func(v fabric.View) offer
 
 // planners lists the kinds. Where two of them offer one prefix, the earlier has it.
-var planners = []planner{announceNetworks, announceAnycast, announceInstances}
+var planners = []planner{announceNetworks, announceAnycast, announceGateways, announceInstances}
 
 // offer is what a planner says.
 type offer struct {

@@ -39,6 +39,13 @@ func own(v fabric.View) []netip.Prefix {
 			all[p] = true
 		}
 	}
+	for _, g := range v.Desired.Gateways() {
+		if g.Announce {
+			for _, p := range g.Subnets() {
+				all[p] = true
+			}
+		}
+	}
 	for _, i := range v.Desired.Instances() {
 		_, devices := i.Expanded(v.Desired)
 		for _, device := range devices {

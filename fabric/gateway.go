@@ -30,8 +30,9 @@ type Gateway struct {
 	Peers    []netip.Addr    `json:"peers,omitempty"`     // with Unicast: routers that are no members
 	NoAccept bool            `json:"no_accept,omitempty"` // drop what is sent to the addresses themselves, neighbour discovery apart
 	RA       GatewayRA       `json:"ra,omitzero"`
-	Sync     string          `json:"sync,omitempty"`   // gateways of one sync set are Active together on one member
-	Spread   string          `json:"spread,omitempty"` // gateways of one spread set are best on a different member each
+	Announce bool            `json:"announce,omitempty"` // the Active tells its BGP peers of the subnets
+	Sync     string          `json:"sync,omitempty"`     // gateways of one sync set are Active together on one member
+	Spread   string          `json:"spread,omitempty"`   // gateways of one spread set are best on a different member each
 }
 
 // Defaults and bounds of a Gateway.
@@ -172,6 +173,9 @@ func (g *Gateway) Validate() error {
 	}
 	if err := g.checkMembers(fail); err != nil {
 		return err
+	}
+	if g.Announce && len(g.Subnets()) == 0 {
+		return fail("bad-announce", "it has only link-local addresses: there is no subnet to announce").WithFix("give it an address that others can route to, or leave out announce")
 	}
 	for i, t := range g.Tracks {
 		if err := t.check(); err != nil {

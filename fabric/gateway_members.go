@@ -3,6 +3,7 @@ package fabric
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -63,6 +64,17 @@ func (g *Gateway) memberWarnings(s *Snapshot) []string {
 	for _, m := range slices.Sorted(maps.Keys(g.Priorities)) {
 		if !g.On(s, m) {
 			all = append(all, fmt.Sprintf("member %s has a priority and takes no part: %s does not stand for it now", m, strings.Join(g.Members, ",")))
+		}
+	}
+	return all
+}
+
+// Subnets are those behind the gateway, without link-local ones, in the order of its addresses.
+func (g *Gateway) Subnets() []netip.Prefix {
+	var all []netip.Prefix
+	for _, p := range g.Addresses {
+		if subnet := p.Masked(); !p.Addr().IsLinkLocalUnicast() && !slices.Contains(all, subnet) {
+			all = append(all, subnet)
 		}
 	}
 	return all

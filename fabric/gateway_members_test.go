@@ -2,6 +2,7 @@ package fabric
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -63,5 +64,15 @@ func TestGatewaySelectors(t *testing.T) {
 	}
 	if g.On(s, "n9") {
 		t.Error("a member that is none takes part")
+	}
+}
+
+func TestGatewaySubnets(t *testing.T) {
+	g := &Gateway{}
+	for _, a := range []string{"192.0.2.1/24", "192.0.2.2/24", "fe80::1/64", "2001:db8::1/64", "192.0.2.129/25"} {
+		g.Addresses = append(g.Addresses, netip.MustParsePrefix(a))
+	}
+	if got := fmt.Sprint(g.Subnets()); got != "[192.0.2.0/24 2001:db8::/64 192.0.2.128/25]" {
+		t.Error(got)
 	}
 }

@@ -37,6 +37,7 @@ func TestGatewayValidate(t *testing.T) {
 		"RA with 15 resolvers":      func(g *Gateway) { g.RA.DNS = slices.Repeat([]netip.Addr{netip.MustParseAddr("2001:db8::53")}, 15) },
 		"RA that just fits":         func(g *Gateway) { g.Addresses = subnets6(38) },
 		"RA that fits what is told": func(g *Gateway) { g.Addresses, g.RA.MTU = subnets6(44), 1500 },
+		"announced":                 func(g *Gateway) { g.Announce = true },
 		"priority in a group": func(g *Gateway) {
 			g.Members, g.Priorities, g.Preferred = []string{"group:edge"}, map[string]int{"n1": 9}, "n1"
 		},
@@ -65,6 +66,7 @@ func TestGatewayValidate(t *testing.T) {
 		"priority of another":   {func(g *Gateway) { g.Members, g.Priorities = []string{"n1"}, map[string]int{"n2": 9} }, "bad-priority"},
 		"preferred another":     {func(g *Gateway) { g.Members, g.Preferred = []string{"n1"}, "n2" }, "bad-member"},
 		"selector of nothing":   {func(g *Gateway) { g.Members = []string{"group:"} }, "bad-member"},
+		"nothing to announce":   {func(g *Gateway) { g.Announce, g.Addresses = true, []netip.Prefix{netip.MustParsePrefix("fe80::1/64")} }, "bad-announce"},
 		"delay of nothing":      {func(g *Gateway) { g.NoPreempt, g.PreemptDelay = true, 1000 }, "bad-value"},
 		"track twice":           {func(g *Gateway) { g.Tracks = []Track{{Type: TrackBGP}, {Type: TrackBGP, Weight: 5}} }, "bad-track"},
 		"checksum":              {func(g *Gateway) { g.Checksum = "crc" }, "bad-value"},

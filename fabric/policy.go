@@ -87,7 +87,7 @@ const (
 )
 
 // announcementKinds are the kinds that there are, and what their owners are.
-var announcementKinds = map[AnnouncementKind]Kind{AnnounceNetwork: KindNetwork, AnnounceInstance: KindInstance, AnnounceAnycast: KindAnycast}
+var announcementKinds = map[AnnouncementKind]Kind{AnnounceNetwork: KindNetwork, AnnounceInstance: KindInstance, AnnounceAnycast: KindAnycast, AnnounceGateway: KindGateway}
 
 // BuiltinPolicies are the policies that are always there, by name. They can't be changed.
 func BuiltinPolicies() []*Policy {
@@ -98,7 +98,7 @@ func BuiltinPolicies() []*Policy {
 		{Header: Header{Name: PolicyDefaultOnly}, Description: "The default routes", Rules: accept(PolicyMatch{Prefixes: defaults})},
 		{Header: Header{Name: PolicyNone}, Description: "Nothing", Rules: []PolicyRule{}},
 		{Header: Header{Name: PolicyOwn}, Description: "What this cluster announces itself",
-			Rules: accept(PolicyMatch{Kinds: []AnnouncementKind{AnnounceNetwork, AnnounceInstance, AnnounceAnycast}})},
+			Rules: accept(PolicyMatch{Kinds: []AnnouncementKind{AnnounceNetwork, AnnounceInstance, AnnounceAnycast, AnnounceGateway}})},
 	}
 }
 
@@ -185,7 +185,7 @@ func (m PolicyMatch) validate() error {
 	}
 	for _, k := range m.Kinds {
 		if _, ok := announcementKinds[k]; !ok {
-			return fmt.Errorf("kind %q does not exist: want network, instance or anycast", k)
+			return fmt.Errorf("kind %q does not exist: want network, instance, anycast or gateway", k)
 		}
 	}
 	for _, o := range m.Owners {
@@ -219,7 +219,7 @@ func checkOwner(o string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("owner %q is not network/NAME, instance/NAME or anycast/NAME", o)
+	return fmt.Errorf("owner %q is not network/NAME, instance/NAME, anycast/NAME or gateway/NAME", o)
 }
 
 func (s PolicySet) validate(family string) error {

@@ -27,6 +27,10 @@ func TestPolicyDecides(t *testing.T) {
 	web := fabric.PolicyRoute{Prefix: prefix("2001:db8:10::5/128"), Kind: fabric.AnnounceInstance, Owner: fabric.Key{Kind: fabric.KindInstance, Name: "web1"},
 		Labels: fabric.Config{"user.tier": "gold", "user.empty": ""}}
 	net := fabric.PolicyRoute{Prefix: prefix("10.50.0.0/24"), Kind: fabric.AnnounceNetwork, Owner: fabric.Key{Kind: fabric.KindNetwork, Name: "br0"}}
+	lan := fabric.PolicyRoute{Prefix: prefix("198.51.100.0/24"), Kind: fabric.AnnounceGateway, Owner: fabric.Key{Kind: fabric.KindGateway, Name: "lan"}}
+	if d := (&fabric.Policy{Rules: policyRules(t, `[{"match":{"kinds":["gateway"],"owners":["gateway/lan"]},"action":"accept"}]`)}).Decider(); !d.Decide(lan).Accept || d.Decide(net).Accept {
+		t.Errorf("a gateway's subnet: %+v, a network's: %+v", d.Decide(lan), d.Decide(net))
+	}
 	foreign := fabric.PolicyRoute{Prefix: prefix("0.0.0.0/0"), ASPath: []uint32{65001, 3320, 65550}, NextHop: netip.MustParseAddr("192.0.2.1"),
 		Communities: []fabric.Community{{Numbers: [3]uint32{65001, 7}}, {Large: true, Numbers: [3]uint32{4200000000, 1, 2}}}}
 	direct := fabric.PolicyRoute{Prefix: prefix("2001:db8:77::/48"), ASPath: []uint32{650010}}
@@ -77,7 +81,7 @@ func TestPolicyDecides(t *testing.T) {
 }
 
 func TestBuiltinPolicies(t *testing.T) {
-	own := fabric.PolicyRoute{Prefix: prefix("10.50.0.0/24"), Kind: fabric.AnnounceNetwork}
+	own := fabric.PolicyRoute{Prefix: prefix("10.50.0.0/24"), Kind: fabric.AnnounceGateway}
 	foreign := fabric.PolicyRoute{Prefix: prefix("198.51.100.0/24")}
 	four, six := fabric.PolicyRoute{Prefix: prefix("0.0.0.0/0")}, fabric.PolicyRoute{Prefix: prefix("::/0")}
 	s := fabric.EmptySnapshot()
@@ -95,7 +99,9 @@ func TestBuiltinPolicies(t *testing.T) {
 
 func TestPolicyIsRefused(t *testing.T) {
 	for _, c := range []struct{ rules, says string }{
-		{`[{"match":{"kinds":["forward"]},"action":"accept"}]`, `rule 1: kind "forward" does not exist`},
+		{`[{"match":{"kinds":["forward"]},"action":"accept"}]`, `rule 1: kind "forward" does not exist: want network, instance, anycast or gateway`},
+		{`[{"match":{"kinds":["load-balancer"]},"action":"accept"}]`, `rule 1: kind "load-balancer" does not exist: want network, instance, anycast or gateway`},
+		{`[{"match":{"owners":["load-balancer/web"]},"action":"accept"}]`, "network/NAME, instance/NAME, anycast/NAME or gateway/NAME"},
 		{`[{"action":"accept"},{"action":"permit"}]`, `rule 2: action "permit"`},
 		{`[{"action":"reject","set":{"med":1}}]`, "nothing to set"},
 		{`[{"match":{"family":"v4"},"action":"accept"}]`, `family "v4"`},

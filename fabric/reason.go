@@ -27,6 +27,7 @@ const (
 	StageNetwork  Stage = "network"     // its network is there and lets it out
 	StageMember   Stage = "member"      // the member is there
 	StageWorker   Stage = "worker"      // its routing worker does what it is told
+	StageGateway  Stage = "gateway"     // the member is Active for the gateway
 	StageInstance Stage = "instance"    // an instance runs that answers for it, with a NIC of the right family
 	StageProcess  Stage = "process"     // the instance's init lives
 	StageLink     Stage = "link"        // its interface is up
@@ -121,6 +122,12 @@ var reasonTexts = map[string]ReasonText{
 		Fix: "start the instance: fabricctl start INSTANCE; fabricctl info INSTANCE --show-log may say why it ended"},
 	ReasonWorkerDown: {Stage: StageWorker, Cause: "the routing worker of the member does not answer",
 		Fix: "see its log on the member (worker.log in the daemon's folder router, or journalctl -u fabric-router)"},
+	ReasonGatewayBackup: {Stage: StageGateway, Cause: "another member is Active for the gateway and announces its subnets",
+		Fix: "nothing; fabricctl gateway list says who is Active and why"},
+	ReasonGatewayFault: {Stage: StageGateway, Cause: "the member can't be Active for the gateway: a track is down, or its interface can't be used",
+		Fix: "see what is missing with fabricctl gateway show GATEWAY"},
+	ReasonGatewayUnknown: {Stage: StageGateway, Cause: "the routing worker does not know whether the member is Active for the gateway",
+		Fix: "wait a moment; if it stays so, see the error with fabricctl gateway show GATEWAY and the member's log"},
 	ReasonPrefixOwned: {Stage: StageIntent, Cause: "another object on this member announces the same prefix",
 		Fix: "leave the prefix to one of them"},
 	ReasonRouteFailed: {Stage: StageKernel, Cause: "the kernel did not take the route to the copies",
@@ -174,7 +181,7 @@ func ReasonTexts() []ReasonText {
 	return all
 }
 
-var stages = []Stage{StageIntent, StageNetwork, StageMember, StageWorker, StageInstance, StageProcess, StageLink, StageCheck, StageKernel, StageSpeaker, StagePolicy, StageSession, StageAdjOut}
+var stages = []Stage{StageIntent, StageNetwork, StageMember, StageWorker, StageGateway, StageInstance, StageProcess, StageLink, StageCheck, StageKernel, StageSpeaker, StagePolicy, StageSession, StageAdjOut}
 
 // Order is the place of a stage on the way, from 0; -1 for one that is none.
 func (s Stage) Order() int { return slices.Index(stages, s) }

@@ -159,6 +159,7 @@ const (
 	AnnounceNetwork  AnnouncementKind = "network"  // subnet of a bridge network
 	AnnounceInstance AnnouncementKind = "instance" // address of a NIC, or a prefix routed to it
 	AnnounceAnycast  AnnouncementKind = "anycast"  // address of an anycast service
+	AnnounceGateway  AnnouncementKind = "gateway"  // subnet behind a gateway
 )
 
 // Announcement is one prefix that peers may be told of, and what has to be true for it.
@@ -171,6 +172,7 @@ type Announcement struct {
 	Attributes map[string]PolicySet `json:"attributes,omitempty"` // by peer, for those of Peers that are told more than the prefix
 	Withheld   []RoutePeer          `json:"withheld,omitempty"`   // the peers of its member that it does not go to, and why
 	Copies     []Copy               `json:"copies,omitempty"`     // who answers for it here: one healthy copy is enough; none means that it does not depend on any
+	Gateway    string               `json:"gateway,omitempty"`    // it is announced while the member is Active for this one of Routing.Gateways, in the family of the prefix
 	Inside     bool                 `json:"inside,omitempty"`     // only other members are told: the network hides it from the outside
 	Route      bool                 `json:"route,omitempty"`      // install a kernel route to the healthy copies
 	Weighted   map[string]Weighting `json:"weighted,omitempty"`   // by peer, of Peers: what it is told of the weight of the copies in use
@@ -324,6 +326,9 @@ const (
 	ReasonDraining        = "draining"              // the instance is about to be stopped, restarted or deleted
 	ReasonLinkDown        = "link-down"             // the interface of the copy is gone or down
 	ReasonProcessDead     = "process-dead"          // the init of the instance is dead
+	ReasonGatewayBackup   = "gateway-backup"        // another member is Active for the gateway
+	ReasonGatewayFault    = "gateway-fault"         // this member can't be Active for the gateway
+	ReasonGatewayUnknown  = "gateway-unknown"       // it is not known whether this member is Active for the gateway
 	ReasonWorkerDown      = "worker-down"           // the routing worker does not answer
 	ReasonPrefixOwned     = "prefix-owned-by-other" // another object on this member announces the same prefix
 	ReasonRouteFailed     = "route-failed"          // the kernel route to the copies can't be installed

@@ -35,7 +35,7 @@ is taken off its priority.
                       with ,interval=TIME ,timeout=TIME ,rise=N ,fall=N (default 1s, 500ms, 1, 2)`,
 		Example: `  fabricctl gateway create uplink-gw --interface eth1 --address 192.0.2.1/24 --address 2001:db8:2::1/64
   fabricctl gateway create lan --interface br0 --address 10.0.0.1/24 --track bgp --track carrier:eth2,50 --preempt-delay 5s
-  fabricctl gateway create lan --interface eth1 --address 198.51.100.1/24 --members n3,group:edge
+  fabricctl gateway create lan --interface eth1 --address 198.51.100.1/24 --members n3,group:edge --announce
   fabricctl gateway create lan --interface br0 --address 10.0.0.1/24 --members n1,n2 --priority n2=220 --vrid 51 --interval 30ms`,
 	}
 	var post api.GatewaysPost
@@ -49,6 +49,7 @@ is taken off its priority.
 	priorities := flags.StringSlice("priority", nil, "`MEMBER=PRIORITY` from 1 to 254; may be repeated (default by the order of members)")
 	flags.BoolVar(&post.NoPreempt, "no-preempt", false, "leave an Active of lower priority alone")
 	delay := flags.Duration("preempt-delay", 0, "`TIME` that a member waits after it came back before it takes over from an Active of lower priority")
+	flags.BoolVar(&post.Announce, "announce", false, "have the Active announce the subnets of the addresses to its BGP peers")
 	flags.StringArrayVar(&post.Tracks, "track", nil, "`TYPE[:TARGET][,WEIGHT]` that a member needs; may be repeated")
 	peers := protocolFlags(cmd, &post)
 	a.flagNames(cmd, "members", members)

@@ -142,6 +142,8 @@ var badInput = []struct {
 	{"peer of a group without a name", "POST", "/1.0/bgp/peers", `{"name":"p","address":"192.0.2.77","asn":65001,"members":["group:"]}`, nil, 400, "bad-value", "group:"},
 	{"gateway of a group that is not there", "POST", "/1.0/gateways", `{"name":"g","interface":"eth1","addresses":["192.0.2.1/24"],"members":["group:nope"]}`, nil, 400, "missing-reference", "nope"},
 	{"gateway of a group without a name", "POST", "/1.0/gateways", `{"name":"g","interface":"eth1","addresses":["192.0.2.1/24"],"members":["group:"]}`, nil, 400, "bad-member", "group:"},
+	{"gateway with nothing to announce", "POST", "/1.0/gateways", `{"name":"g","interface":"eth1","addresses":["fe80::1/64"],"announce":true}`, nil, 400, "bad-announce", "link-local"},
+	{"kind of an object that does not exist", "POST", "/1.0/bgp/policies", `{"name":"p","rules":[{"match":{"kinds":["load-balancer"]},"action":"accept"}]}`, nil, 400, "bad-rule", "network, instance, anycast or gateway"},
 	{"instance in a group that is not there", "POST", "/1.0/instances?target=@nope", `{"name":"x","source":{"type":"none"}}`, nil, 404, "not-found", "nope"},
 	{"network in a group", "POST", "/1.0/networks?target=@default", `{"name":"x"}`, nil, 404, "not-found", "@default"},
 	{"AS number template", "PATCH", "/1.0", `{"config":{"bgp.asn_template":"4200000000"}}`, nil, 400, "bad-value", "4200000000+number"},

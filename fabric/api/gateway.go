@@ -35,6 +35,7 @@ type GatewayPut struct {
 	Peers    []netip.Addr           `json:"peers"`     // with unicast: routers that are no members
 	NoAccept bool                   `json:"no_accept"` // drop what is sent to the addresses themselves
 	RA       fabric.GatewayRA       `json:"ra"`        // router advertisements
+	Announce bool                   `json:"announce"`  // the Active tells its BGP peers of the subnets
 	Sync     string                 `json:"sync"`      // gateways of one sync set are Active together on one member
 	Spread   string                 `json:"spread"`    // gateways of one spread set are best on a different member each
 }
@@ -164,6 +165,7 @@ func gatewayPut(g *fabric.Gateway) GatewayPut {
 		Members: append([]string{}, g.Members...), Priorities: map[string]int{}, Preferred: g.Preferred,
 		NoPreempt: g.NoPreempt, PreemptDelay: g.PreemptDelay, Tracks: []string{},
 		Checksum: cmp.Or(g.Checksum, fabric.ChecksumRFC5798), Unicast: g.Unicast, Peers: append([]netip.Addr{}, g.Peers...), NoAccept: g.NoAccept, RA: shownRA(g), Sync: g.Sync, Spread: g.Spread,
+		Announce: g.Announce,
 	}
 	maps.Copy(put.Priorities, g.Priorities)
 	for _, t := range g.Tracks {
@@ -187,7 +189,7 @@ func (put GatewayPut) apply(r *request, tx *fabric.Tx, g *fabric.Gateway) error 
 	g.Interval, g.Members, g.Priorities, g.Preferred = put.Interval, put.Members, put.Priorities, put.Preferred
 	g.NoPreempt, g.PreemptDelay, g.Tracks = put.NoPreempt, put.PreemptDelay, nil
 	g.Checksum, g.Unicast, g.Peers, g.NoAccept, g.RA = put.Checksum, put.Unicast, put.Peers, put.NoAccept, put.RA.Own()
-	g.Sync, g.Spread = put.Sync, put.Spread
+	g.Sync, g.Spread, g.Announce = put.Sync, put.Spread, put.Announce
 	if g.Interval == 0 {
 		g.Interval = fabric.DefaultGatewayInterval
 	}

@@ -66,7 +66,7 @@ func TestGatewayOfGroup(t *testing.T) {
 	m := bootstrapped(t, "n1", "n2").members["n1"]
 	must(t, m.unix.CreateClusterGroup(t.Context(), ClusterGroup{Name: "edge", ClusterGroupPut: ClusterGroupPut{Members: []string{"n2"}}}))
 	post := GatewaysPost{Name: "lan", GatewayPut: GatewayPut{Interface: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")},
-		Members: []string{"group:edge"}}}
+		Members: []string{"group:edge"}, Announce: true}}
 	must(t, m.unix.CreateGateway(t.Context(), post))
 	ranked := func() (names []string) {
 		g, _, err := m.unix.GetGateway(t.Context(), "lan")
@@ -85,7 +85,7 @@ func TestGatewayOfGroup(t *testing.T) {
 	must(t, m.unix.UpdateClusterGroup(t.Context(), "border", ClusterGroupPut{Members: []string{"n1", "n2"}}, ""))
 	g, etag, err := m.unix.GetGateway(t.Context(), "lan")
 	must(t, err)
-	if got := ranked(); !slices.Equal(got, []string{"n1", "n2"}) || !slices.Equal(g.Members, []string{"group:border"}) {
+	if got := ranked(); !slices.Equal(got, []string{"n1", "n2"}) || !slices.Equal(g.Members, []string{"group:border"}) || !g.Announce {
 		t.Errorf("it is with %v: %+v", got, g.GatewayPut)
 	}
 	must(t, m.unix.UpdateClusterGroup(t.Context(), "border", ClusterGroupPut{}, ""))
@@ -93,9 +93,12 @@ func TestGatewayOfGroup(t *testing.T) {
 		t.Errorf("without a member in the group it is with %v", got)
 	}
 	refused(t, m.unix.DeleteClusterGroup(t.Context(), "border"), fabric.CodeConflict, "in-use")
-	g.Members = nil
+	g.Members, g.Announce = nil, false
 	must(t, m.unix.UpdateGateway(t.Context(), "lan", g.GatewayPut, etag))
 	must(t, m.unix.DeleteClusterGroup(t.Context(), "border"))
+	if g, _, err = m.unix.GetGateway(t.Context(), "lan"); err != nil || g.Announce {
+		t.Errorf("still to be announced: %+v, %v", g, err)
+	}
 }
 
 // TestGatewayMissed: a move that ends elsewhere is not told as done, also where its target is Active for the other family, and nothing is noted.

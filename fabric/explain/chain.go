@@ -54,13 +54,16 @@ func (c *chain) names(instance, peer string) []string {
 	if c.intent.service != nil {
 		add("SERVICE", c.intent.service.Name)
 	}
+	if c.intent.gateway != nil {
+		add("GATEWAY", c.intent.gateway.Name)
+	}
 	return all
 }
 
 // run goes along the chain. What comes after a link that is broken for all is not looked at.
 func (c *chain) run() Member {
 	c.out = Member{Name: c.member, State: Blocked, Steps: []Step{}}
-	if c.network() && c.reported() && c.copies() && c.up() && c.speaker() {
+	if c.network() && c.reported() && c.active() && c.copies() && c.up() && c.speaker() {
 		c.peers()
 	}
 	c.judge()
@@ -119,7 +122,7 @@ func (c *chain) reported() bool {
 		c.out.State = Idle
 		c.fail(fabric.ReasonNoCopy, fmt.Sprintf("no instance on %s is a copy of %s", c.member, c.intent.service.Name))
 		return false
-	case !found && c.intent.instance == nil && c.intent.network == nil:
+	case !found && c.intent.instance == nil && c.intent.network == nil && c.intent.gateway == nil:
 		c.out.State = Idle
 		c.fail(fabric.ReasonNoReport, "")
 		return false
@@ -132,6 +135,23 @@ func (c *chain) reported() bool {
 	if c.state.Reason == fabric.ReasonPrefixOwned || c.state.Reason == fabric.ReasonNetworkDown {
 		c.fail(c.state.Reason, c.state.Message)
 		return false
+	}
+	return true
+}
+
+// active looks at whether the member is Active for the gateway of the prefix. One that is not has no part in it.
+func (c *chain) active() bool {
+	if c.intent.gateway == nil {
+		return true
+	}
+	switch c.state.Reason {
+	case fabric.ReasonGatewayBackup, fabric.ReasonGatewayFault, fabric.ReasonGatewayUnknown:
+		c.out.State = Idle
+		c.fail(c.state.Reason, c.state.Message)
+		return false
+	}
+	if c.state.Up {
+		c.ok(fabric.StageGateway, "%s is Active for gateway %s, or was a moment ago", c.member, c.intent.gateway.Name)
 	}
 	return true
 }

@@ -110,7 +110,7 @@ func Explain(query netip.Prefix, in Input) Answer {
 	a.Notes = notes(query, in, a)
 	if len(a.Matches) == 0 {
 		s := bad(fabric.ReasonNotOurs, "", nil)
-		s.Text = fmt.Sprintf("no network, instance or anycast service has %s", show(query))
+		s.Text = fmt.Sprintf("no network, instance, anycast service or gateway announces %s", show(query))
 		if query.IsSingleIP() {
 			s.Fix = strings.NewReplacer("PREFIX", query.String(), "ADDRESS", query.Addr().String()).Replace(s.Fix)
 		}
@@ -134,6 +134,7 @@ type intent struct {
 	nic      fabric.NIC       // of kind instance
 	network  *fabric.Network  // of kinds network and instance
 	service  *fabric.Anycast  // of kind anycast
+	gateway  *fabric.Gateway  // of kind gateway
 }
 
 // intents are all of the cluster, longest prefix first, those of one prefix in the order in which planners get their way.
@@ -147,6 +148,14 @@ func intents(in Input) []intent {
 	for _, s := range in.Desired.Anycasts() {
 		for _, p := range s.Addresses {
 			all = append(all, intent{Other: Other{p, fabric.AnnounceAnycast, fabric.KeyOf(s)}, what: fmt.Sprintf("address of anycast service %s", s.Name), service: s})
+		}
+	}
+	for _, g := range in.Desired.Gateways() {
+		if !g.Announce {
+			continue
+		}
+		for _, p := range g.Subnets() {
+			all = append(all, intent{Other: Other{p, fabric.AnnounceGateway, fabric.KeyOf(g)}, what: fmt.Sprintf("subnet behind gateway %s", g.Name), gateway: g})
 		}
 	}
 	for _, i := range in.Desired.Instances() {
@@ -218,7 +227,9 @@ func (in Input) members(i intent) []string {
 	}
 	var names []string
 	for _, m := range in.Desired.Members() {
-		names = append(names, m.Name)
+		if i.gateway == nil || i.gateway.On(in.Desired, m.Name) {
+			names = append(names, m.Name)
+		}
 	}
 	return names
 }
@@ -280,6 +291,8 @@ func summary(a Answer) string {
 			line += "announced by " + strings.Join(yes, "; ")
 		case len(no) > 0:
 			line += "not announced by " + strings.Join(no, ", ")
+		case idle > 0 && m.Kind == fabric.AnnounceGateway:
+			line += "not announced: no member is Active for the gateway"
 		case idle > 0:
 			line += "not announced: no member has a copy"
 		default:

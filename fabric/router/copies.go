@@ -156,6 +156,14 @@ func used(a fabric.Announcement, trackers map[copyKey]*tracker) []*tracker {
 	return append(healthy, others[:min(len(others), max(0, a.Keep-len(healthy)))]...)
 }
 
+// answered tells whether somebody answers for a prefix.
+func answered(a fabric.Announcement, trackers map[copyKey]*tracker, standings map[standKey]*standing) bool {
+	if a.Gateway != "" {
+		return standings[standKey{a.Gateway, a.Prefix}].up
+	}
+	return len(a.Copies) == 0 || len(used(a, trackers)) > 0
+}
+
 // facts is what is true of the host.
 type facts interface {
 	processDead(fabric.Process) string // why; empty while it lives
@@ -236,13 +244,14 @@ func weighed(a fabric.Announcement, trackers map[copyKey]*tracker) map[string]fa
 // toldOf tells whether a peer, by name, has been told of a prefix.
 type toldOf = func(peer string, p netip.Prefix) bool
 
-// outcome is what states of routes are made of. What trackers point to belongs to the worker's goroutine, nothing else in it changes.
+// outcome is what states of routes are made of. What trackers and standings point to belongs to the worker's goroutine, nothing else in it changes.
 type outcome struct {
-	routing  fabric.Routing
-	phase    fabric.DrainPhase
-	trackers map[copyKey]*tracker
-	failed   map[netip.Prefix]error
-	sessions map[string]fabric.PeerState
+	routing   fabric.Routing
+	phase     fabric.DrainPhase
+	trackers  map[copyKey]*tracker
+	standings map[standKey]*standing
+	failed    map[netip.Prefix]error
+	sessions  map[string]fabric.PeerState
 }
 
 // routeStates tells of announcements of the value what has become of them, and why.
@@ -261,12 +270,15 @@ func (o outcome) routeStates(announcements []fabric.Announcement, told toldOf) [
 			s.Reason, s.Message = fabric.ReasonRouteFailed, err.Error()
 		} else if o.phase == fabric.DrainDrained {
 			s.Reason, s.Message, s.Peers = fabric.ReasonDrained, "the member is drained (bgp.drained)", untold(a, told)
-		} else if answered(a, trackers) {
+		} else if answered(a, trackers, o.standings) {
 			s.Up = true
 			if len(a.Weighted) > 0 {
 				s.Weight = weightOf(a, trackers)
 			}
 			tell(&s, o.routing.Speaker != nil, a, o.sessions, told)
+		} else if a.Gateway != "" {
+			stand := o.standings[standKey{a.Gateway, a.Prefix}]
+			s.Reason, s.Message, s.Peers = stand.reason, stand.message, untold(a, told)
 		} else {
 			s.Reason, s.Message = whyNot(s.Copies)
 			s.Peers = untold(a, told)

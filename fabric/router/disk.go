@@ -140,6 +140,32 @@ func (d *disk) verdicts(log *slog.Logger) map[copyKey]verdict {
 	return all
 }
 
+// keepStandings stores which subnets behind gateways are announced: the next run announces them until it has heard of the gateways.
+func (d *disk) keepStandings(log *slog.Logger, standings map[standKey]*standing) {
+	list := []standKey{}
+	for key, s := range standings {
+		if s.up {
+			list = append(list, key)
+		}
+	}
+	if err := d.write("gateways.json", list, false); err != nil {
+		log.Warn("what is announced for gateways is not kept for the next run", "error", err)
+	}
+}
+
+// standings are the subnets that the earlier run announced.
+func (d *disk) standings(log *slog.Logger) map[standKey]bool {
+	var list []standKey
+	if err := d.read("gateways.json", &list); err != nil {
+		log.Warn("what was announced for gateways is lost", "error", err)
+	}
+	all := map[standKey]bool{}
+	for _, key := range list {
+		all[key] = true
+	}
+	return all
+}
+
 // read reads a file that write wrote; v stays as it is where there is none.
 func (d *disk) read(name string, v any) error {
 	data, err := os.ReadFile(d.path(name))

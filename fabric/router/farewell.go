@@ -24,7 +24,7 @@ const (
 func (w *Worker) farewells() []farewell {
 	return []farewell{
 		{installBound, w.installer.await}, // what peers take back then stays in the kernel
-		{gatewaysBound, w.gateways.leave}, // while BGP still brings the routes
+		{gatewaysBound, w.leaveGateways},  // while BGP still brings the routes
 		{ceaseBound, w.speaker.Stop},
 		{bfdBound, w.bfd.Stop},
 		{filterBound, func(context.Context) {

@@ -38,6 +38,7 @@ type gateways struct {
 	tracks  map[string][]fabric.TrackState
 	stale   bool // default routes have changed since uplinks was found
 	told    vrrp.ManagerState
+	live    bool // told is what the process says now
 	anew    bool // the process has just been reached: what it has is not known
 	failure error
 	left    chan struct{} // closed when the process has ended, where somebody waits for that
@@ -201,7 +202,7 @@ func (g *gateways) follow(ctx context.Context) {
 				return // the next Events tells why
 			}
 			g.mu.Lock()
-			g.told = told
+			g.told, g.live = told, true
 			g.anew = g.anew || !reached
 			g.mu.Unlock()
 			if !reached {
@@ -210,8 +211,14 @@ func (g *gateways) follow(ctx context.Context) {
 			reached = true
 			g.changed()
 		})
+		g.mu.Lock()
+		g.live = false
+		g.mu.Unlock()
 		if ctx.Err() != nil {
 			return
+		}
+		if reached {
+			g.changed()
 		}
 		if reached {
 			g.fail(err)

@@ -64,7 +64,7 @@ func (w *Worker) report() (fabric.RoutingState, outcome) {
 		RPKI:     bgp.RPKI,
 		Gateways: w.gateways.report(),
 	}
-	o := outcome{w.expanded, w.leave.phase, w.trackers, w.failed, map[string]fabric.PeerState{}}
+	o := outcome{w.expanded, w.leave.phase, w.trackers, w.standings, w.failed, map[string]fabric.PeerState{}}
 	for _, p := range bgp.Peers {
 		o.sessions[p.Name] = p
 	}

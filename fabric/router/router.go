@@ -55,13 +55,17 @@ type Worker struct {
 	restarts   bool // kernel routes of an earlier run have forwarded until now
 	processes  map[fabric.Process]*watched
 	trackers   map[copyKey]*tracker
+	standings  map[standKey]*standing
+	parting    []parting
 	dampings   map[dampKey]*damping
 	leave      *leave
 	settled    fabric.DrainPhase // that what is done reflects
 	version    uint64            // of what the speaker was last given
+	applied    gobgp.Config      // that
 	hops       hops
 	shutting   uint64                 // the first version with which peers are told that the member leaves
 	verdicts   map[copyKey]verdict    // of an earlier run
+	stood      map[standKey]bool      // subnets behind gateways that an earlier run announced last
 	failed     map[netip.Prefix]error // kernel routes that can't be made
 	pruneErr   error
 	keepErr    error     // the value is not on disk
@@ -95,7 +99,10 @@ func New(log *slog.Logger, state string, bfd, helper func() *exec.Cmd) (*Worker,
 		calls: make(chan func(), 256), over: make(chan struct{}),
 		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, leave: newLeave(), hops: hops{own: ownAddress6}, verdicts: map[copyKey]verdict{}, lost: losses{}, callers: callers{},
 	}
-	w.gateways = newGateways(log, state, w.bump)
+	w.gateways = newGateways(log, state, func() {
+		w.bump()
+		w.post(func() { w.dirty = w.dirty || len(w.standings) > 0 })
+	})
 	w.speaker = gobgp.New(log, func() {
 		w.gateways.poke()
 		w.post(w.sessionsChanged)
@@ -208,9 +215,10 @@ func (w *Worker) begin(ctx, installing context.Context) (err error) {
 	if value != nil {
 		if w.restarts = same; same {
 			w.verdicts = w.disk.verdicts(w.log)
+			w.stood = w.disk.standings(w.log)
 		} else {
-			// The host has been started since. What depends on no copy can't be seen to be there: it waits until it is announced anew.
-			value.Announcements = slices.DeleteFunc(value.Announcements, func(a fabric.Announcement) bool { return len(a.Copies) == 0 })
+			// The host has been started since. What depends on nothing can't be seen to be there: it waits until it is announced anew.
+			value.Announcements = slices.DeleteFunc(value.Announcements, func(a fabric.Announcement) bool { return len(a.Copies) == 0 && a.Gateway == "" })
 		}
 		w.fromDisk = true
 		w.take(*value)
@@ -284,6 +292,7 @@ func (w *Worker) Set(ctx context.Context, r fabric.Routing) error {
 // take takes over a value: what watches copies is there afterwards for exactly those of the value.
 func (w *Worker) take(r fabric.Routing) {
 	w.leave.Set(r.Drain, w.set, time.Now())
+	w.follow(w.expanded, r, time.Now())
 	w.routing, w.set, w.taken, w.dirty = r, true, true, true
 	w.hops.lookSoon(time.Now())
 	w.gateways.set(r.Gateways)
@@ -415,6 +424,9 @@ func (w *Worker) step(now time.Time) time.Time {
 	for _, t := range w.trackers {
 		w.dirty = w.dirty || !t.due.IsZero() && !now.Before(t.due)
 	}
+	if at, ok := w.standingsDue(); ok && !now.Before(at) {
+		w.dirty = true
+	}
 	if w.dirty && w.set {
 		w.dirty = false
 		w.settle(now)
@@ -430,6 +442,9 @@ func (w *Worker) step(now time.Time) time.Time {
 		next = at
 	}
 	if at, ok := w.filter.Deadline(); ok && at.Before(next) {
+		next = at
+	}
+	if at, ok := w.standingsDue(); ok && at.Before(next) {
 		next = at
 	}
 	if !w.tell.IsZero() && !now.Before(w.tell) {
@@ -522,6 +537,7 @@ func (w *Worker) settle(now time.Time) {
 	for _, t := range w.trackers {
 		changed = t.judge(w, now) || changed
 	}
+	stood := w.judgeStandings(now)
 	want := wantedRoutes(w.routing, w.trackers)
 	failed := w.kernel.put(want)
 	changed = changed || !maps.EqualFunc(failed, w.failed, func(a, b error) bool { return a.Error() == b.Error() })
@@ -529,8 +545,8 @@ func (w *Worker) settle(now time.Time) {
 	w.expanded = expand(w.routing, w.callers)
 	internal := w.expanded.InternalPeers()
 	paths := make([]gobgp.Path, 0, len(w.expanded.Announcements))
-	for _, a := range w.expanded.Announcements {
-		if w.leave.phase != fabric.DrainDrained && w.failed[a.Prefix] == nil && answered(a, w.trackers) {
+	for _, a := range w.announcedNow(w.expanded.Announcements) {
+		if w.leave.phase != fabric.DrainDrained && w.failed[a.Prefix] == nil && answered(a, w.trackers, w.standings) {
 			paths = append(paths, gobgp.Path{Prefix: a.Prefix, Peers: a.Peers, Attributes: w.leave.attributes(a.Peers, internal, weighed(a, w.trackers))})
 		}
 	}
@@ -547,22 +563,23 @@ func (w *Worker) settle(now time.Time) {
 	w.lost.note(w.speaker.State().Peers, w.held, before)
 	guarded := w.guard(guardOf(w.routing.Speaker, open, w.open()), now)
 	// Only now that routes are there, and before any goes: nothing is promised that can't be kept.
-	w.speaker.Apply(gobgp.Config{
+	w.applied = gobgp.Config{
 		Speaker: w.routing.Speaker, Peers: open, Paths: paths, Imports: w.expanded.Imports, Keys: keysOf(w.routing.Peers), Closed: !guarded, RPKI: w.routing.RPKI, Own: w.routing.Own, NextHops: w.hops.found, Version: w.version, Restarting: w.restarts,
-	})
+	}
+	w.speaker.Apply(w.applied)
 	w.pruneErr = w.kernel.prune(want)
 	if len(w.failed) > 0 || w.pruneErr != nil {
 		w.reloadIn(retryAfter)
 	}
+	if stood {
+		w.disk.keepStandings(w.log, w.standings)
+	}
 	if changed {
 		w.disk.keepVerdicts(w.log, w.trackers)
+	}
+	if changed || stood {
 		w.bump()
 	}
-}
-
-// answered tells whether somebody answers for a prefix.
-func answered(a fabric.Announcement, trackers map[copyKey]*tracker) bool {
-	return len(a.Copies) == 0 || len(used(a, trackers)) > 0
 }
 
 // bump tells those who wait that the state changed.

@@ -10,7 +10,7 @@ import (
 
 // validate refuses values that could only come from a mistake.
 func validate(r fabric.Routing) error {
-	seen := map[netip.Prefix]bool{}
+	seen, gateways := map[netip.Prefix]bool{}, interfacesOfGateways(r.Gateways)
 	sorted := slices.IsSortedFunc(r.Announcements, func(a, b fabric.Announcement) int { return comparePrefix(a.Prefix, b.Prefix) }) // then those that are there twice are neighbours
 	for i, a := range r.Announcements {
 		if !a.Prefix.IsValid() || a.Prefix != a.Prefix.Masked() {
@@ -21,6 +21,9 @@ func validate(r fabric.Routing) error {
 		}
 		if !sorted {
 			seen[a.Prefix] = true
+		}
+		if err := validateBehind(a, gateways); err != nil {
+			return err
 		}
 		for _, c := range a.Copies {
 			if a.Route && (c.Dev == "" || !c.Via.IsValid() || c.Via.Is4() != a.Prefix.Addr().Is4()) {

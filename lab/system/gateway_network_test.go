@@ -1,7 +1,6 @@
 package system
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,10 +19,7 @@ import (
 // of it alone, and gateways of a set go together. One of two segments has no multicast for it.
 func TestGatewayNetwork(t *testing.T) {
 	w := worldOf(t, "../topologies/gateway.clab.yml")
-	w.inside(t, "ext", func(lines *bufio.Scanner) {
-		for lines.Scan() {
-		}
-	}, serveWord, ":80")
+	w.inside(t, "ext", ignored, serveWord, ":80")
 	before := map[string]string{}
 	for _, member := range members {
 		n := w.lab.MustNode(t, member)
@@ -50,6 +46,7 @@ func TestGatewayNetwork(t *testing.T) {
 		{"rogue router", gatewayRogue},
 		{"not accepting", gatewayNotAccepting},
 		{"spread", gatewaysSpread},
+		{"announced", gatewayAnnounced},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, w) }) {
 			return
