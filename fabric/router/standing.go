@@ -134,7 +134,7 @@ func (w *Worker) judgeStandings(now time.Time) (changed bool) {
 	interfaces := interfacesOfGateways(w.routing.Gateways)
 	for key, s := range w.standings {
 		linger := func() time.Duration {
-			if connected(interfaces[key.Gateway], key.Prefix) {
+			if onSubnet(interfaces[key.Gateway], key.Prefix) {
 				return gatewayLinger
 			}
 			return shortLinger

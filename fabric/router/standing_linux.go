@@ -6,8 +6,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// connected tells whether an interface has an address of its own in a subnet, so that the host forwards to the subnet without any gateway's address.
-func connected(name string, subnet netip.Prefix) bool {
+// onSubnet tells whether an interface has an address of its own in a subnet, so that the host forwards to the subnet without any gateway's address.
+func onSubnet(name string, subnet netip.Prefix) bool {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return false
