@@ -151,7 +151,7 @@ func connect(conn net.Conn, to netip.AddrPort, deadline time.Time) error {
 			return result != unix.EINPROGRESS
 		}
 		var done bool
-		done, result = connected(int(fd))
+		done, result = settled(int(fd))
 		return done
 	})
 	if err != nil {
@@ -160,8 +160,8 @@ func connect(conn net.Conn, to netip.AddrPort, deadline time.Time) error {
 	return result
 }
 
-// connected tells what has become of a connection under way: a socket may be said to be ready for what it was before there was one.
-func connected(fd int) (done bool, err error) {
+// settled tells what has become of a connection under way: a socket may be said to be ready for what it was before there was one.
+func settled(fd int) (done bool, err error) {
 	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && code != 0 {
 		err = unix.Errno(code)

@@ -136,7 +136,7 @@ func TestConnectionUnderWayIsNoConnection(t *testing.T) {
 		if err := unix.Connect(fd, to); err != unix.EINPROGRESS {
 			t.Fatal(err)
 		}
-		if done, err := connected(fd); done || err != nil {
+		if done, err := settled(fd); done || err != nil {
 			t.Errorf("%v: connected: %t, %v", to, done, err)
 		}
 	}
