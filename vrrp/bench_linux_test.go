@@ -47,6 +47,10 @@ func BenchmarkTakeover(b *testing.B) {
 				phase := interval * time.Duration(run) / takeoverRuns
 				for _, who := range []string{"ours", "keepalived"} {
 					gap, late := measureTakeover(b, interval, phase, who == "ours")
+					for again := 0; late < -interval/2 && again < 3; again++ { // the Backup had not heard the last advertisement: that tells nothing of a takeover
+						b.Logf("%s, killed %s after an advertisement: the Backup counted from the one before, measured again", who, phase)
+						gap, late = measureTakeover(b, interval, phase, who == "ours")
+					}
 					gaps[who], over[who] = append(gaps[who], gap), append(over[who], late)
 					b.Logf("%s, killed %s after an advertisement: without an answer for %s, %s over the formula", who, phase, gap, late)
 				}
