@@ -46,6 +46,7 @@ func TestGateway(t *testing.T) {
 		{"tracked default route lost", gatewayTrackedDefault},
 		{"checked router lost", gatewayCheckFails},
 		{"moved without quorum", gatewayMovedWithoutQuorum},
+		{"new address without quorum", gatewayNewAddress},
 		{"keepalived takes part", gatewayWithKeepalived},
 		{"claimed by a host", gatewayClaimed},
 		{"active without power", gatewayWithoutPower},
@@ -278,6 +279,59 @@ func gatewayMovedWithoutQuorum(t *testing.T, w *world) {
 	t.Log(strings.TrimSpace(w.ctl(t, "n1", "gateway move lan n1")))
 	w.waitActive(t, "n2", "lan", "n1")
 	measured(t, c, "and back with it", at, probe.Now()-at, 0)
+}
+
+// gatewayNewAddress: a unicast member whose address changes while no database can tell the others goes on hearing the Active.
+func gatewayNewAddress(t *testing.T, w *world) {
+	w.ctl(t, "n1", "gateway create uni --interface eth1 --address 198.51.100.2/24 --address 2001:db8:51::2/64 --unicast")
+	w.waitActive(t, "n2", "uni", "n1")
+	for _, member := range []string{"n1", "n2"} {
+		if err := w.lab.MustNode(t, member).StopDaemon(t.Context(), "fabric-node"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	routers := func() map[string]fabric.VirtualRouterState {
+		found := map[string]fabric.VirtualRouterState{}
+		if g, err := w.gateway(t, "n3", "uni"); err == nil {
+			for _, m := range g.States {
+				for _, r := range m.Routers {
+					if m.Member == "n3" {
+						found[r.Family] = r
+					}
+				}
+			}
+		}
+		return found
+	}
+	before := routers()
+	n3 := w.lab.MustNode(t, "n3")
+	own := strings.Fields(n3.MustExec(t, "sh", "-c", "ip -6 -o address show dev eth1 scope link"))[3]
+	n3.MustExec(t, "sh", "-c", "ip address add 198.51.100.33/25 dev eth1; ip address add fe80::33/64 dev eth1 nodad; ip address delete 198.51.100.13/24 dev eth1; ip address delete "+own+" dev eth1")
+	lab.WaitFor(t, 20*time.Second, "n3 to use its new addresses", func() error {
+		now := routers()
+		if four, six := now["ipv4"].Primary, now["ipv6"].Primary; four.String() != "198.51.100.33" || six.String() != "fe80::33" {
+			return fmt.Errorf("%s and %s", four, six)
+		}
+		return nil
+	})
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); { // many times what it would wait for an Active
+		for family, r := range routers() {
+			if r.State != fabric.GatewayBackup || r.Transitions != before[family].Transitions {
+				t.Fatalf("%s of n3 is %s: %+v", family, r.State, r.History)
+			}
+		}
+	}
+	n3.MustExec(t, "sh", "-c", "ip address add 198.51.100.13/24 dev eth1; ip address add "+own+" dev eth1 nodad; ip address delete 198.51.100.33/25 dev eth1; ip address delete fe80::33/64 dev eth1")
+	for _, member := range []string{"n1", "n2"} {
+		if err := w.lab.MustNode(t, member).StartDaemon(t.Context(), "fabric-node"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, member := range []string{"n1", "n2"} {
+		w.waitActive(t, member, "uni", "n1")
+		w.waitActive(t, member, "lan", "n1")
+	}
+	w.ctl(t, "n1", "gateway delete uni")
 }
 
 func gatewayTrackedSession(t *testing.T, w *world) {
