@@ -22,7 +22,9 @@ import (
 type disk struct {
 	dir  string
 	host string // where the value was in force: boot and network namespace
-	mu   sync.Mutex
+
+	mu    sync.Mutex
+	files map[string]*sync.Mutex // held while the file of that name is replaced; of one each, so that none waits for another's disk
 }
 
 // verdict is what was thought of a copy.
@@ -51,7 +53,7 @@ func openDisk(dir string) (*disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("identify the network namespace: %w", err)
 	}
-	return &disk{dir: dir, host: strings.TrimSpace(string(boot)) + " " + ns}, nil
+	return &disk{dir: dir, files: map[string]*sync.Mutex{}, host: strings.TrimSpace(string(boot)) + " " + ns}, nil
 }
 
 // routing is the value of the earlier run, nil where there is none. same tells whether the kernel has been forwarding by it ever since.
@@ -101,8 +103,47 @@ func (d *disk) keep(r fabric.Routing) error {
 	})
 }
 
-// keepVerdicts stores what is thought of copies. It is worth something only as long as the processes live: it need not survive the host.
-func (d *disk) keepVerdicts(log *slog.Logger, trackers map[copyKey]*tracker) {
+// verdictKeeper stores verdicts behind the loop: a disk that is busy must not hold up what has to be done about the next failure.
+type verdictKeeper struct {
+	newest chan []verdict // one slot
+	over   chan struct{}
+	none   bool // nothing was thought of anything the last time
+}
+
+func newVerdictKeeper() *verdictKeeper {
+	return &verdictKeeper{newest: make(chan []verdict, 1), over: make(chan struct{})}
+}
+
+// put has what is thought of copies stored, in place of what was to be and is not yet. It does not wait. Only one goroutine may put.
+func (k *verdictKeeper) put(trackers map[copyKey]*tracker) {
+	if k.none && len(trackers) == 0 {
+		return
+	}
+	k.none = len(trackers) == 0
+	select {
+	case <-k.newest:
+	default:
+	}
+	k.newest <- verdictsOf(trackers)
+}
+
+// run stores until stop is called. Verdicts are worth something only as long as the processes live: they need not survive the host.
+func (k *verdictKeeper) run(d *disk, log *slog.Logger) {
+	defer close(k.over)
+	for list := range k.newest {
+		if err := d.write("health.json", list, false); err != nil {
+			log.Warn("verdicts are not kept for the next run", "error", err)
+		}
+	}
+}
+
+// stop waits until what was put last is stored.
+func (k *verdictKeeper) stop() {
+	close(k.newest)
+	<-k.over
+}
+
+func verdictsOf(trackers map[copyKey]*tracker) []verdict {
 	list := make([]verdict, 0, len(trackers))
 	for key, t := range trackers {
 		v := verdict{
@@ -114,9 +155,7 @@ func (d *disk) keepVerdicts(log *slog.Logger, trackers map[copyKey]*tracker) {
 		}
 		list = append(list, v)
 	}
-	if err := d.write("health.json", list, false); err != nil {
-		log.Warn("verdicts are not kept for the next run", "error", err)
-	}
+	return list
 }
 
 // verdicts are those of the earlier run.
@@ -190,8 +229,9 @@ func (d *disk) write(name string, v any, sync bool) error {
 
 // replace replaces a file as a whole by what is written.
 func (d *disk) replace(name string, sync bool, write func(*bufio.Writer) error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	file := d.file(name)
+	file.Lock()
+	defer file.Unlock()
 	f, err := os.CreateTemp(d.dir, "."+name+"-*") // mode 0600
 	if err != nil {
 		return err
@@ -241,4 +281,13 @@ func (d vrpFiles) Forget(cache string) error {
 		return err
 	}
 	return nil
+}
+
+func (d *disk) file(name string) *sync.Mutex {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.files[name] == nil {
+		d.files[name] = new(sync.Mutex)
+	}
+	return d.files[name]
 }

@@ -25,6 +25,7 @@ import (
 type Worker struct {
 	log     *slog.Logger
 	disk    *disk
+	keeper  *verdictKeeper
 	started time.Time
 	calls   chan func()
 	over    chan struct{} // closed when Run is over
@@ -95,7 +96,7 @@ func New(log *slog.Logger, state string, bfd, helper func() *exec.Cmd) (*Worker,
 		return nil, err
 	}
 	w := &Worker{
-		log: log, disk: d, inside: inside.NewRunner(helper), started: time.Now().UTC().Truncate(time.Millisecond),
+		log: log, disk: d, keeper: newVerdictKeeper(), inside: inside.NewRunner(helper), started: time.Now().UTC().Truncate(time.Millisecond),
 		calls: make(chan func(), 256), over: make(chan struct{}),
 		processes: map[fabric.Process]*watched{}, trackers: map[copyKey]*tracker{}, dampings: map[dampKey]*damping{}, leave: newLeave(), hops: hops{own: ownAddress6}, verdicts: map[copyKey]verdict{}, lost: losses{}, callers: callers{},
 	}
@@ -136,6 +137,8 @@ func (w *Worker) Run(ctx context.Context, polite <-chan struct{}) error {
 	defer close(w.over)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	go w.keeper.run(w.disk, w.log)
+	defer w.keeper.stop()
 	// What peers take back when the worker leaves stays in the kernel, as all routes do.
 	installing, stopInstalling := context.WithCancel(ctx)
 	defer stopInstalling()
@@ -575,7 +578,7 @@ func (w *Worker) settle(now time.Time) {
 		w.disk.keepStandings(w.log, w.standings)
 	}
 	if changed {
-		w.disk.keepVerdicts(w.log, w.trackers)
+		w.keeper.put(w.trackers)
 	}
 	if changed || stood {
 		w.bump()
