@@ -61,7 +61,7 @@ func teller(t *testing.T, port int32, prefixes ...string) {
 	}
 	for _, p := range prefixes {
 		path := apiPath(netip.MustParsePrefix(p), 1)
-		path.Pattrs = path.Pattrs[:2]
+		path.PattrsBinary = path.PattrsBinary[:2]
 		if _, err := b.AddPath(t.Context(), &api.AddPathRequest{TableType: api.TableType_GLOBAL, Path: path}); err != nil {
 			t.Fatal(err)
 		}
@@ -264,7 +264,11 @@ func TestSourceOfPaths(t *testing.T) {
 		{[]*api.AsSegment{sequence(65001), {Type: api.AsSegment_AS_SET, Numbers: []uint32{65002, 65003}}}, sourceSet},
 		{[]*api.AsSegment{{Type: api.AsSegment_AS_CONFED_SEQUENCE, Numbers: []uint32{65002}}}, 0},
 	} {
-		x, _ := learnedOf(&api.Path{NeighborIp: "192.0.2.1", Pattrs: []*anypb.Any{packed(&api.AsPathAttribute{Segments: c.path})}})
+		attribute, err := anypb.New(&api.AsPathAttribute{Segments: c.path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, _ := learnedOf(&api.Path{NeighborIp: "192.0.2.1", Pattrs: []*anypb.Any{attribute}})
 		if x.source != c.want {
 			t.Errorf("%v: %d, want %d", c.path, x.source, c.want)
 		}

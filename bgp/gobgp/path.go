@@ -7,8 +7,7 @@ import (
 	"net/netip"
 
 	api "github.com/osrg/gobgp/v3/api"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
+	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 )
 
 // batch is the number of paths after which a newer config is looked for.
@@ -129,29 +128,39 @@ func (w *pathWriter) announce(ctx context.Context, todo []addition) {
 	}
 }
 
-// apiPath is a path of our own. The next hop is left open: each session puts its own address in.
+// apiPath is a path of our own. The next hop is left open: each session puts its own address in. Prefix and attributes are as in an UPDATE message,
+// which is the form that GoBGP reads with least effort.
 func apiPath(p netip.Prefix, class uint16) *api.Path {
-	nlri := packed(&api.IPAddressPrefix{Prefix: p.Addr().String(), PrefixLen: uint32(p.Bits())})
-	path := &api.Path{Family: familyOf(p.Addr()), Nlri: nlri}
+	nlri := append(make([]byte, 0, 17), byte(p.Bits()))
+	nlri = append(nlri, p.Addr().AsSlice()[:(p.Bits()+7)/8]...)
+	path := &api.Path{Family: ipv4, NlriBinary: nlri}
 	if p.Addr().Is4() {
-		path.Pattrs = []*anypb.Any{originIGP, openNextHop, nil}
+		path.PattrsBinary = [][]byte{originIGP, openNextHop, classCommunity(class)}
 	} else {
-		path.Pattrs = []*anypb.Any{originIGP, packed(&api.MpReachNLRIAttribute{Family: path.Family, NextHops: []string{"::"}, Nlris: []*anypb.Any{nlri}}), nil}
+		path.Family = ipv6
+		path.PattrsBinary = [][]byte{originIGP, reach6(nlri), classCommunity(class)}
 	}
-	path.Pattrs[2] = packed(&api.CommunitiesAttribute{Communities: []uint32{uint32(class)}})
 	return path
 }
 
-// What all paths have in common.
+// What all paths have in common, see RFC 4271, 4.3: flags, type and length of an attribute come before its value.
 var (
-	originIGP   = packed(&api.OriginAttribute{Origin: 0})
-	openNextHop = packed(&api.NextHopAttribute{NextHop: "0.0.0.0"})
+	ipv4        = familyOf(netip.IPv4Unspecified())
+	ipv6        = familyOf(netip.IPv6Unspecified())
+	originIGP   = []byte{0x40, byte(bgp.BGP_ATTR_TYPE_ORIGIN), 1, bgp.BGP_ORIGIN_ATTR_TYPE_IGP}
+	openNextHop = []byte{0x40, byte(bgp.BGP_ATTR_TYPE_NEXT_HOP), 4, 0, 0, 0, 0}
 )
 
-func packed(m proto.Message) *anypb.Any {
-	a, err := anypb.New(m)
-	if err != nil {
-		panic(err) // the messages are made here and can be encoded
-	}
-	return a
+// classCommunity is 0:N as the one community of a path (RFC 1997).
+func classCommunity(n uint16) []byte {
+	return []byte{0xc0, byte(bgp.BGP_ATTR_TYPE_COMMUNITIES), 4, 0, 0, byte(n >> 8), byte(n)}
+}
+
+// reach6 tells of an IPv6 prefix with an open next hop (RFC 4760, 3).
+func reach6(nlri []byte) []byte {
+	const addressSize, reserved = 16, 1
+	size := 2 + 1 + 1 + addressSize + reserved + len(nlri)
+	b := append(make([]byte, 0, 3+size), 0x80, byte(bgp.BGP_ATTR_TYPE_MP_REACH_NLRI), byte(size), 0, bgp.AFI_IP6, bgp.SAFI_UNICAST, addressSize)
+	b = append(b, make([]byte, addressSize+reserved)...)
+	return append(b, nlri...)
 }
