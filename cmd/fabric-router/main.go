@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -40,10 +39,6 @@ never touched.
 Usage: fabric-router [flags]
 
 `
-
-// gcPercent is how much garbage there may be beside what is in use. Most of the time nothing changes, and there is none; a table of 100,000
-// paths that is made anew leaves so much that, with Go's 100, it would take twice its size.
-const gcPercent = 50
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == router.BFDCommand {
@@ -84,9 +79,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "fabric-router: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	limitGarbage()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	if err := run(log, *socket, *state); err != nil {
 		log.Error("fabric-router ends", "error", err)

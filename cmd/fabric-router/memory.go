@@ -1,0 +1,39 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+)
+
+// roomy is the memory in bytes up to which there may be as much garbage as there is in use. Above it there may be half as much. Most of the time
+// nothing changes, and there is none. A table of 100,000 paths leaves much while it is made: where there may always be as much as is in use, it
+// takes more than twice its size, and where never more than half, half as many collections again.
+const roomy = 200 << 20
+
+// overhead is what the runtime needs beside the heap.
+const overhead = 16 << 20
+
+// limitGarbage has the limit follow what is in use, after each collection: a limit below that would have the collector run without end.
+func limitGarbage() {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return // somebody knows better
+	}
+	debug.SetMemoryLimit(limitFor(liveHeap()))
+	atNextCollection(func() { limitGarbage() })
+}
+
+func limitFor(live uint64) int64 { return int64(max(roomy, live+live/2+overhead)) }
+
+// liveHeap is what was in use at the end of the last collection, in bytes.
+func liveHeap() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// atNextCollection calls f after the next collection.
+func atNextCollection(f func()) {
+	runtime.AddCleanup(new([64]byte), func(f func()) { f() }, f)
+}
