@@ -19,7 +19,7 @@ const ProtocolBGP = 160
 type fib struct {
 	links  *links
 	handle *netlink.Handle
-	dump   *netlink.Handle // has the kernel pick the routes of our protocol itself, where it can; with that it refuses other requests of the library's
+	dump   *netlink.Handle // see openDump
 }
 
 func openFIB(l *links) (*fib, error) {
@@ -27,11 +27,10 @@ func openFIB(l *links) (*fib, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a netlink socket: %w", err)
 	}
-	dump, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	dump, err := openDump()
 	if err != nil {
-		return nil, fmt.Errorf("open a netlink socket: %w", err)
+		return nil, err
 	}
-	_ = dump.SetStrictCheck(true)
 	return &fib{links: l, handle: h, dump: dump}, nil
 }
 

@@ -33,23 +33,40 @@ func compareHops(a, b hop) int { return cmp.Or(a.Via.Compare(b.Via), cmp.Compare
 // kernel keeps our routes in the main table.
 type kernel struct {
 	links     *links
+	dump      *netlink.Handle        // see openDump
 	installed map[netip.Prefix][]hop // as far as known, sorted
+}
+
+func openKernel(l *links) (*kernel, error) {
+	dump, err := openDump()
+	return &kernel{links: l, dump: dump}, err
+}
+
+// openDump opens a socket that has the kernel pick the routes of one protocol itself, where it can. With that it refuses other requests of the
+// library's.
+func openDump() (*netlink.Handle, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open a netlink socket: %w", err)
+	}
+	_ = h.SetStrictCheck(true)
+	return h, nil
 }
 
 // load learns what the kernel has of ours.
 func (k *kernel) load() error {
 	installed := map[netip.Prefix][]hop{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		filter := &netlink.Route{Protocol: Protocol, Table: unix.RT_TABLE_MAIN}
-		routes, err := netlink.RouteListFiltered(family, filter, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
-		if err != nil {
-			return fmt.Errorf("list kernel routes: %w", err)
-		}
-		for _, r := range routes {
+		// Of the main table: that is what the library gives where it is not asked for one.
+		err := k.dump.RouteListFilteredIter(family, &netlink.Route{Protocol: Protocol}, netlink.RT_FILTER_PROTOCOL, func(r netlink.Route) bool {
 			if p, ok := prefixOf(r.Dst); ok {
 				installed[p] = append(installed[p], k.links.hopsOf(r)...)
 				slices.SortFunc(installed[p], compareHops)
 			}
+			return true
+		})
+		if err != nil {
+			return fmt.Errorf("list kernel routes: %w", err)
 		}
 	}
 	k.installed = installed

@@ -129,6 +129,8 @@ const (
 	sayBound    = 50 * time.Millisecond // that peers are being told of a new value, which is then part of the answer to it
 	tellEvery   = 5 * time.Second       // results of checks, which may change with each of them
 	reloadEvery = 30 * time.Second      // without a sign: IPv4 routes vanish with the carrier of their interface without a word
+	reloadShare = 1000                  // then, at most this part of the time goes into it
+	reloadLast  = 5 * time.Minute       // but it is done at least so often
 )
 
 // Run applies the value of an earlier run, if there is one, and does what Set says from then on, until ctx ends. When polite is closed it
@@ -189,7 +191,9 @@ func (w *Worker) begin(ctx, installing context.Context) (err error) {
 	}, func() { w.post(func() { w.dirty = true; w.bump() }) })
 	w.recall()
 	w.recallCallers(time.Now())
-	w.kernel = &kernel{links: w.links}
+	if w.kernel, err = openKernel(w.links); err != nil {
+		return err
+	}
 	if err := w.kernel.load(); err != nil {
 		return err
 	}
@@ -406,11 +410,11 @@ func (w *Worker) reloadIn(d time.Duration) {
 // step does what is due, and tells when something will be.
 func (w *Worker) step(now time.Time) time.Time {
 	if !now.Before(w.reload) {
-		w.reload = now.Add(reloadEvery)
-		before := w.kernel.installed
+		before, began := w.kernel.installed, time.Now()
 		if err := w.kernel.load(); err != nil {
 			w.log.Error("cannot see kernel routes", "error", err)
 		}
+		w.reload = now.Add(min(max(reloadEvery, reloadShare*time.Since(began)), reloadLast))
 		if len(w.failed) > 0 || w.pruneErr != nil || w.filter.lost() || !maps.EqualFunc(before, w.kernel.installed, slices.Equal) {
 			w.dirty = true
 		}
