@@ -37,6 +37,7 @@ type session struct {
 	held       time.Time // until when a session that ended for good reason is not tried again; zero where it is
 	counted    string    // what accepted was counted of, see countAccepted
 	lacks      string    // family that the session was to carry and does not, see fabric.PeerState
+	grip       grip      // of its connection, for as long as it is established
 	plain      bool      // the peer takes no IPv6 next hops for IPv4: the session is set up without
 }
 
@@ -94,6 +95,7 @@ func (s *Speaker) dropPeers(ctx context.Context, c *Config) (err error) {
 			err = errors.Join(err, fmt.Errorf("end session with BGP peer %q: %w", name, e))
 			continue
 		}
+		x.grip.release()
 		delete(s.sessions, name)
 		s.book.session(x.peer, false)
 	}
@@ -247,9 +249,11 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 		if m := x.peer.MaxPrefix; p.GetState().GetAdminState() == api.PeerState_PFX_CT {
 			x.loss = fmt.Sprintf("the peer announced more than %d prefixes (max_prefix.limit)", m.Limit)
 			s.log.Warn("session ended", "peer", x.peer.Name, "address", x.peer.Address, "error", x.loss)
+			x.grip.drain()
 			s.hold(ctx, x, time.Duration(m.Restart)*time.Second, fabric.ReasonMaxPrefix, x.loss)
 			return
 		}
+		x.grip.release()
 		s.log.Warn("session lost", "peer", x.peer.Name, "address", x.peer.Address, "error", x.loss)
 		s.recycle(ctx, x)
 		return
@@ -263,6 +267,7 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	x.failures, x.restarting = 0, false
 	s.errors.forget(x.peer.Address)
 	s.setUserTimeout(x.peer, time.Duration(x.peer.HoldTime)*time.Second)
+	x.grip.take(s, x.peer)
 }
 
 // keepRestarting gives the restart state bit back to sessions still to come: GoBGP takes it from all as soon as those that are established are
@@ -405,6 +410,9 @@ func (s *Speaker) shutdown(ctx context.Context) {
 	}
 	if err := s.server.StopBgp(ctx, &api.StopBgpRequest{}); err != nil {
 		s.log.Warn("cannot end all sessions", "error", err)
+	}
+	for _, x := range s.sessions {
+		x.grip.release()
 	}
 	s.running = nil
 	s.forget()
