@@ -105,7 +105,7 @@ func (w *world) image(t testing.TB, node, path string) string {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := busyboximage.Build(f, busyboximage.Options{HTTP: true, Program: filepath.Join(binDir, "echo")}); err != nil {
+	if err := busyboximage.Build(f, busyboximage.Options{Program: filepath.Join(binDir, "echo")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {

@@ -203,7 +203,7 @@ func serviceHangs(t *testing.T, w *world) {
 		watches[router] = w.watchNextHops(t, router, service4+"/32", 3)
 	}
 	at := probe.Now()
-	w.ctl(t, "n2", "exec web2 -- killall -STOP httpd")
+	w.ctl(t, "n2", "exec web2 -- killall -STOP program")
 	for router, x := range watches {
 		gone := x.until(t, func(n probe.NextHops) bool { return n.Count < 3 }).At - at
 		t.Logf("%s: next hop gone after %d ms", router, gone.Milliseconds())
@@ -211,7 +211,7 @@ func serviceHangs(t *testing.T, w *world) {
 			t.Errorf("%s had the next hop of a hung service for %s", router, gone)
 		}
 	}
-	w.ctl(t, "n2", "exec web2 -- killall -CONT httpd")
+	w.ctl(t, "n2", "exec web2 -- killall -CONT program")
 	w.waitNextHops(t, 3, 15*time.Second)
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"net"
+	"net/http/httptest"
+	"os"
 	"testing"
 	"time"
 )
@@ -31,5 +33,17 @@ func TestServe(t *testing.T) {
 	server.Close()
 	if err := <-done; err == nil {
 		t.Error("a closed socket is served")
+	}
+}
+
+func TestName(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := httptest.NewRecorder()
+	name(answer, httptest.NewRequest("GET", "/", nil))
+	if answer.Code != 200 || answer.Body.String() != host+"\n" {
+		t.Errorf("%d %q", answer.Code, answer.Body)
 	}
 }
