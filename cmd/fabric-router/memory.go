@@ -7,9 +7,9 @@ import (
 	"runtime/metrics"
 )
 
-// roomy is the memory in bytes up to which there may be as much garbage as there is in use. Above it there may be half as much. Most of the time
+// roomy is the memory in bytes up to which there may be as much garbage as there is in use. Above it there may be a third as much. Most of the time
 // nothing changes, and there is none. A table of 100,000 paths leaves much while it is made: where there may always be as much as is in use, it
-// takes more than twice its size, and where never more than half, half as many collections again.
+// takes more than twice its size, and where never more than half, it takes half as many collections again.
 const roomy = 200 << 20
 
 // overhead is what the runtime needs beside the heap.
@@ -24,7 +24,7 @@ func limitGarbage() {
 	atNextCollection(func() { limitGarbage() })
 }
 
-func limitFor(live uint64) int64 { return int64(max(roomy, live+live/2+overhead)) }
+func limitFor(live uint64) int64 { return int64(max(roomy, live+live/3+overhead)) }
 
 // liveHeap is what was in use at the end of the last collection, in bytes.
 func liveHeap() uint64 {
