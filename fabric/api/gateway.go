@@ -380,7 +380,19 @@ func (s *Server) handOverSet(r *request, g *fabric.Gateway, to string) (from str
 			}
 		})
 	}
-	from, err = s.handOver(r, g, to)
+	// While a takeover is under way nobody is Active, and who has become so has not told all others yet.
+	for end := time.Now().Add(takeoverBound); ; {
+		from, err = s.handOver(r, g, to)
+		if fabric.ReasonOf(err) != "not-active" || time.Now().After(end) {
+			break
+		}
+		select {
+		case <-time.After(takeoverStep):
+		case <-r.Context().Done():
+			group.Wait()
+			return "", err
+		}
+	}
 	group.Wait()
 	return from, errors.Join(append(failures, err)...)
 }
@@ -422,7 +434,7 @@ func (s *Server) handOver(r *request, g *fabric.Gateway, to string) (from string
 	if from != "" {
 		return from, nil
 	}
-	if c, _ := r.reports().Get(fabric.KeyOf(g), to, fabric.ConditionGateway); fabric.JSON[fabric.GatewayState](c.Data).Active() {
+	if c, _ := s.Reports().Get(fabric.KeyOf(g), to, fabric.ConditionGateway); fabric.JSON[fabric.GatewayState](c.Data).Active() {
 		return "", nil
 	}
 	if len(failures) > 0 {
@@ -439,6 +451,8 @@ func notMoved(g *fabric.Gateway, to string, why []error) error {
 const (
 	handoverBound = 10 * time.Second
 	offlineBound  = time.Second
+	takeoverBound = 2 * time.Second // for a takeover that is under way
+	takeoverStep  = 100 * time.Millisecond
 )
 
 func (s *Server) handOverAt(ctx context.Context, self, member, gateway, to string) error {

@@ -306,7 +306,7 @@ func (d *demo) breakThings(ctx context.Context) error {
 		return err
 	}
 	defer p.stop()
-	if err := d.step(ctx, "let the client ask for 2 s, 200 times a second, IPv4 and IPv6 in turn", p.settle); err != nil {
+	if err := d.step(ctx, "let the client ask for 2 s, 100 times a second, IPv4 and IPv6 in turn", p.settle); err != nil {
 		return err
 	}
 	if err := d.killInstance(ctx, p); err != nil {

@@ -57,7 +57,7 @@ func command() *cobra.Command {
 			return probe.Run(c.Context(), c.OutOrStdout(), o)
 		},
 	}
-	ask.Flags().DurationVar(&o.Interval, "interval", 5*time.Millisecond, "time between two requests")
+	ask.Flags().DurationVar(&o.Interval, "interval", 10*time.Millisecond, "time between two requests")
 	ask.Flags().DurationVar(&o.Timeout, "timeout", time.Second, "time after which a request is lost")
 	watch := &cobra.Command{
 		Use: "watch PREFIX", Short: "Tell how many next hops the kernel here has for a prefix, now and at each change", Args: cobra.ExactArgs(1),
