@@ -26,15 +26,14 @@ demo: deps build ## three members, two FRR routers, one client: form a cluster, 
 demo-down: ## remove everything the demo made
 	@go run ./lab/cmd/demo down
 
-# Where milliseconds are promised, the race detector on two busy cores breaks the promise: these run without it, and where they are few, alone.
-ALONE := ./bgp/bfd ./vrrp ./lab/system
-TIMED := $(ALONE) ./fabric/inside ./fabric/router ./compute/lxc ./lab/...
+# Where milliseconds are promised, the race detector on two busy cores breaks the promise: these run without it, and whole clusters alone.
+TIMED := ./bgp/bfd ./vrrp ./fabric/inside ./fabric/router ./compute/lxc ./lab/...
 
 test: deps build ## run all tests: unit, race, integration in network namespaces
 	go vet ./...
 	go test -race -timeout 20m $$(go list ./... | grep -vxF "$$(go list $(TIMED))")
-	go test -p 2 -timeout 20m $$(go list $(TIMED) | grep -vxF "$$(go list $(ALONE))")
-	go test -p 1 -timeout 20m $(ALONE)
+	go test -p 2 -timeout 20m $$(go list $(TIMED) | grep -vxF "$$(go list ./lab/system)")
+	go test -timeout 20m ./lab/system
 
 # How often a benchmark repeats is part of it: some measure hundreds of changes in one iteration.
 BENCH := go test -run '^$$' -p 1 -timeout 30m
