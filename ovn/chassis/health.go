@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// ControllerGrace is how long ovn-controller may be away: ovs-vswitchd goes on by the flows that it has, so a restart of it costs nothing.
-const ControllerGrace = 10 * time.Second
+// controllerGrace is how long ovn-controller may be away: ovs-vswitchd goes on by the flows that it has, so a restart of it costs nothing.
+const controllerGrace = 10 * time.Second
 
 // daemon is what is known of ovs-vswitchd or ovn-controller.
 type daemon struct {
@@ -15,13 +15,13 @@ type daemon struct {
 	up    bool      // it answers
 	since time.Time // up has been so
 	why   string    // it is not
+	flows bool      // of ovs-vswitchd: the integration bridge has some since it was started
 }
 
 // health is what is known of the chassis.
 type health struct {
 	vswitchd, controller daemon
-	programmed           bool // the integration bridge has flows since ovs-vswitchd was started
-	bridge               string
+	bridge               string // the integration bridge
 }
 
 // known tells whether both daemons have been looked at.
@@ -33,12 +33,12 @@ func (h health) verdict(now time.Time) (up bool, why string, next time.Time) {
 	switch {
 	case !h.vswitchd.up:
 		return false, "ovs-vswitchd " + h.vswitchd.why, time.Time{}
-	case !h.programmed:
+	case !h.vswitchd.flows:
 		return false, fmt.Sprintf("the integration bridge %s has no flows: ovn-controller has made none since ovs-vswitchd was started", h.bridge), time.Time{}
 	case h.controller.up:
 		return true, "", time.Time{}
 	}
-	if end := h.controller.since.Add(ControllerGrace); now.Before(end) {
+	if end := h.controller.since.Add(controllerGrace); now.Before(end) {
 		return true, "", end
 	}
 	return false, "ovn-controller " + h.controller.why, time.Time{}

@@ -73,9 +73,6 @@ func (w *Watcher) follow(ctx context.Context, dir, name string, of func(*health)
 		}
 		w.note(func(h *health) {
 			*of(h) = daemon{seen: true, why: reason(err), since: sinceDown(*of(h), time.Now())}
-			if name == "ovs-vswitchd" {
-				h.programmed = false
-			}
 		})
 		select {
 		case <-time.After(lookAgain):
@@ -105,7 +102,7 @@ func (w *Watcher) attend(ctx context.Context, dir, name string, of func(*health)
 		}
 		w.note(func(h *health) {
 			if d := of(h); !d.up {
-				*d = daemon{seen: true, up: true, since: time.Now()}
+				*d = daemon{seen: true, up: true, since: time.Now(), flows: d.flows}
 			}
 		})
 		select {
@@ -121,7 +118,7 @@ func (w *Watcher) attend(ctx context.Context, dir, name string, of func(*health)
 // lookForFlows notes when the integration bridge has its first flows. After that, it is not looked at again: the answer is long.
 func (w *Watcher) lookForFlows(ctx context.Context, c *control) error {
 	w.mu.Lock()
-	done := w.health.programmed
+	done := w.health.vswitchd.flows
 	w.mu.Unlock()
 	if done {
 		return nil
@@ -132,7 +129,7 @@ func (w *Watcher) lookForFlows(ctx context.Context, c *control) error {
 	if err != nil && !errors.As(err, &refused) { // if refused, there is no such bridge yet
 		return err
 	}
-	w.note(func(h *health) { h.programmed, h.bridge = there, bridge })
+	w.note(func(h *health) { h.vswitchd.flows, h.bridge = there, bridge })
 	return nil
 }
 

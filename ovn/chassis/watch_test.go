@@ -142,13 +142,16 @@ func TestWatcher(t *testing.T) {
 
 	h.signal(controller, syscall.SIGKILL)
 	controller.Wait()
-	w.mu.Lock()
-	for w.health.controller.up { // it is told of no verdict
-		w.mu.Unlock()
-		time.Sleep(10 * time.Millisecond)
+	bgptest.Eventually(t, 15*time.Second, func() string { // it is told of no verdict
 		w.mu.Lock()
-	}
-	w.health.controller.since = time.Now().Add(-ControllerGrace + 300*time.Millisecond)
+		defer w.mu.Unlock()
+		if w.health.controller.up {
+			return "the controller is still up"
+		}
+		return ""
+	})
+	w.mu.Lock()
+	w.health.controller.since = time.Now().Add(-controllerGrace + 300*time.Millisecond)
 	w.mu.Unlock()
 	if up, why, _ := w.State(); !up {
 		t.Errorf("the controller has just ended: %s", why)
