@@ -8,20 +8,24 @@ import (
 )
 
 // roomy is the memory in bytes up to which there may be as much garbage as there is in use. Above it there may be a third as much. Most of the time
-// nothing changes, and there is none. A table of 100,000 paths leaves much while it is made: where there may always be as much as is in use, it
-// takes more than twice its size, and where never more than half, it takes half as many collections again.
+// nothing changes, and there is none. A table of 100,000 paths leaves much while it is made: if there might always be as much as is in use, it
+// would take more than twice its size.
 const roomy = 200 << 20
 
 // overhead is what the runtime needs beside the heap.
 const overhead = 16 << 20
 
-// limitGarbage has the limit follow what is in use, after each collection: a limit below that would have the collector run without end.
+// limitGarbage bounds garbage, unless somebody who knows better has said how.
 func limitGarbage() {
-	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return // somebody knows better
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		followHeap()
 	}
+}
+
+// followHeap has the limit follow what is in use, after each collection: a limit below that would have the collector run without end.
+func followHeap() {
 	debug.SetMemoryLimit(limitFor(liveHeap()))
-	atNextCollection(func() { limitGarbage() })
+	atNextCollection(followHeap)
 }
 
 func limitFor(live uint64) int64 { return int64(max(roomy, live+live/3+overhead)) }
