@@ -27,9 +27,12 @@ func (g *grip) take(s *Speaker, p fabric.RoutingPeer) {
 		if g.fd != 0 || !connectedTo(fd, p.Address, at) {
 			return
 		}
-		if held, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3); err == nil {
-			g.fd = held
+		held, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			s.log.Warn("cannot hold the connection of a BGP session", "peer", p.Name, "error", err)
+			return
 		}
+		g.fd = held
 	})
 	if err != nil {
 		s.log.Warn("cannot hold the connection of a BGP session", "peer", p.Name, "error", err)
