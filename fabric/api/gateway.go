@@ -380,21 +380,24 @@ func (s *Server) handOverSet(r *request, g *fabric.Gateway, to string) (from str
 			}
 		})
 	}
-	// While a takeover is under way nobody is Active, and who has become so has not told all others yet.
+	from, err = s.handOverSoon(r, g, to)
+	group.Wait()
+	return from, errors.Join(append(failures, err)...)
+}
+
+// handOverSoon is handOver, tried again while a takeover is under way: nobody is Active then, and who has become so has not told all others yet.
+func (s *Server) handOverSoon(r *request, g *fabric.Gateway, to string) (from string, err error) {
 	for end := time.Now().Add(takeoverBound); ; {
 		from, err = s.handOver(r, g, to)
 		if fabric.ReasonOf(err) != "not-active" || time.Now().After(end) {
-			break
+			return from, err
 		}
 		select {
 		case <-time.After(takeoverStep):
 		case <-r.Context().Done():
-			group.Wait()
-			return "", err
+			return from, err
 		}
 	}
-	group.Wait()
-	return from, errors.Join(append(failures, err)...)
 }
 
 // handOver has the member that is Active hand over: all are asked, since without quorum nobody knows which it is. It is no error that the
