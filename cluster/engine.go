@@ -94,7 +94,7 @@ func (e *engine) dialTimeout() time.Duration { return max(400*time.Millisecond, 
 // attemptTimeout bounds asking one node something.
 func (e *engine) attemptTimeout() time.Duration { return max(600*time.Millisecond, 12*e.latency) }
 
-// dial reaches a node as a client.
+// dial reaches a node.
 func (e *engine) dial(ctx context.Context, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, e.dialTimeout())
 	defer cancel()
@@ -102,6 +102,15 @@ func (e *engine) dial(ctx context.Context, address string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", e.socket)
 	}
 	return e.dialTLS(ctx, address)
+}
+
+// dialClient reaches a node as a client.
+func (e *engine) dialClient(ctx context.Context, address string) (net.Conn, error) {
+	c, err := e.dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return &wholeRequests{Conn: c}, nil
 }
 
 // dialRaft reaches a node for this one. It answers at once and connects behind that answer: go-dqlite dials for all nodes of a process under
@@ -173,7 +182,7 @@ func (e *engine) clientLog(_ client.LogLevel, format string, args ...any) {
 
 // client opens a session for questions about the cluster.
 func (e *engine) client(ctx context.Context, address string) (*client.Client, error) {
-	return client.New(ctx, address, client.WithDialFunc(e.dial), client.WithLogFunc(e.clientLog))
+	return client.New(ctx, address, client.WithDialFunc(e.dialClient), client.WithLogFunc(e.clientLog))
 }
 
 // findLeader asks all given nodes at once who leads. It is the address of a node that says so of itself, or one that others name.
@@ -227,7 +236,7 @@ func (e *engine) connect(ctx context.Context, addresses []string) (*conn, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.attemptTimeout())
 	defer cancel()
-	return openConn(ctx, leader, e.dial, e.clientLog)
+	return openConn(ctx, leader, e.dialClient, e.clientLog)
 }
 
 // splice copies both ways until one side ends or ctx does, and closes both.

@@ -19,10 +19,9 @@ const (
 func (s *store) follow(ctx context.Context) {
 	var c *conn
 	defer func() { c.close() }()
-	nextBeats := time.Now()
 	for {
 		pause := lookPeriod
-		if next, err := s.lookOnce(ctx, c, !time.Now().Before(nextBeats)); err != nil {
+		if next, err := s.lookOnce(ctx, c); err != nil {
 			c.close()
 			c = nil
 			var e *fabric.Error
@@ -33,9 +32,6 @@ func (s *store) follow(ctx context.Context) {
 		} else {
 			c = next
 			s.health.ok()
-			if !time.Now().Before(nextBeats) {
-				nextBeats = time.Now().Add(lookPeriod)
-			}
 		}
 		select {
 		case <-time.After(pause):
@@ -47,7 +43,7 @@ func (s *store) follow(ctx context.Context) {
 }
 
 // lookOnce reads what is new. It opens a session where it is given none, and returns the session.
-func (s *store) lookOnce(ctx context.Context, c *conn, beats bool) (*conn, error) {
+func (s *store) lookOnce(ctx context.Context, c *conn) (*conn, error) {
 	if c == nil {
 		var err error
 		if c, err = s.connect(ctx); err != nil {
@@ -56,7 +52,7 @@ func (s *store) lookOnce(ctx context.Context, c *conn, beats bool) (*conn, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	m, err := readMeta(ctx, c)
+	m, beats, err := readSigns(ctx, c)
 	if err != nil {
 		return c, err
 	}
@@ -71,18 +67,7 @@ func (s *store) lookOnce(ctx context.Context, c *conn, beats bool) (*conn, error
 		}
 	}
 	s.publish(snapshot, reports, false)
-	if !beats {
-		return c, nil
-	}
-	rows, err := c.query(ctx, "SELECT member, beat FROM beats")
-	if err != nil {
-		return c, err
-	}
-	seen := map[string]uint64{}
-	for _, r := range rows {
-		seen[r.text(0)] = r.number(1)
-	}
-	s.observe(seen)
+	s.observe(beats)
 	return c, nil
 }
 
@@ -101,7 +86,7 @@ func (s *store) beat(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		once, cancel := context.WithTimeout(ctx, lookTimeout)
-		err := s.run(once, func(ctx context.Context, c *conn) error {
+		err := s.runAlone(once, func(ctx context.Context, c *conn) error {
 			return c.exec(ctx, "INSERT INTO beats (member, beat) VALUES (?, 1) ON CONFLICT (member) DO UPDATE SET beat = beat + 1", s.self())
 		})
 		cancel()

@@ -88,7 +88,7 @@ func (d *leader) act(ctx context.Context, action leaseAction) {
 	var row leaseRow
 	run := d.store.run
 	if action == leaseRead {
-		run = d.store.consult
+		run = d.store.runAlone
 	}
 	err := run(once, func(ctx context.Context, c *conn) (err error) {
 		row, err = d.touch(ctx, c, action, old)

@@ -3,7 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"slices"
 	"strings"
 
@@ -28,8 +28,8 @@ func readMeta(ctx context.Context, c *conn) (meta, error) {
 }
 
 func metaOf(rows []record) (meta, error) {
-	if len(rows) != 1 {
-		return meta{}, fmt.Errorf("the database is not set up: %d rows in meta", len(rows))
+	if len(rows) == 0 {
+		return meta{}, errors.New("the database is not set up: there is nothing in meta")
 	}
 	m := meta{rows[0].number(0), rows[0].number(1), rows[0].number(2), rows[0].number(3), rows[0].number(4)}
 	if m.version > schemaVersion {
@@ -37,6 +37,22 @@ func metaOf(rows []record) (meta, error) {
 			WithFix("upgrade this member")
 	}
 	return m, nil
+}
+
+// readSigns reads how far the database is and the signs of life of all members, in one request: all members do it every second.
+func readSigns(ctx context.Context, c *conn) (m meta, beats map[string]uint64, err error) {
+	rows, err := c.query(ctx, "SELECT version, revision, floor, counter, status_floor, member, beat FROM meta LEFT JOIN beats")
+	if err != nil {
+		return m, nil, err
+	}
+	beats = map[string]uint64{}
+	for _, r := range rows {
+		if member := r.text(5); member != "" { // without any, there is one row all the same
+			beats[member] = r.number(6)
+		}
+	}
+	m, err = metaOf(rows)
+	return m, beats, err
 }
 
 // readObjects brings a snapshot to the state of the database. A snapshot that is older than the oldest tombstone, or newer than the database,

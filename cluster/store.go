@@ -77,9 +77,10 @@ func (s *store) run(ctx context.Context, statements func(ctx context.Context, c 
 	return err
 }
 
-// consult is run for statements that only read. Nothing is committed for them, so that a leader that was deposed and does not know yet may answer.
-func (s *store) consult(ctx context.Context, statements func(ctx context.Context, c *conn) error) error {
-	_, err := s.submit(ctx, &request{statements: statements, reads: true})
+// runAlone runs one statement, with no transaction around it unless there is one to share. It may be run more than once, and more than once
+// successfully. Nothing is committed for one that only reads, so that a leader that was deposed and does not know yet may answer.
+func (s *store) runAlone(ctx context.Context, statement func(ctx context.Context, c *conn) error) error {
+	_, err := s.submit(ctx, &request{statements: statement, alone: true})
 	return err
 }
 

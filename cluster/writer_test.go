@@ -189,11 +189,19 @@ func TestExpiredTokensGo(t *testing.T) {
 	}
 }
 
-func TestWhatOnlyReadsIsNotCommitted(t *testing.T) {
+// TestStatementAlone checks that a statement which needs no transaction waits for nobody's if it reads, and is made after it if it writes.
+func TestStatementAlone(t *testing.T) {
 	m := startCluster(t, 1)[0]
-	beats := func() (n uint64) {
+	s := newStore(nil, logger(t, "alone")) // one that nobody else gives work to
+	s.self, s.writer, s.connect = func() string { return "alone" }, func() uint64 { return 99 }, m.connect
+	ctx, stop := context.WithCancel(t.Context())
+	var writer sync.WaitGroup
+	writer.Go(func() { s.write(ctx) })
+	defer writer.Wait()
+	defer stop()
+	count := func() (n uint64) {
 		t.Helper()
-		if err := m.consult(t.Context(), func(ctx context.Context, c *conn) error {
+		if err := s.runAlone(t.Context(), func(ctx context.Context, c *conn) error {
 			rows, err := c.query(ctx, "SELECT count(*) FROM beats WHERE member = 'nobody'")
 			if err == nil {
 				n = rows[0].number(0)
@@ -204,19 +212,42 @@ func TestWhatOnlyReadsIsNotCommitted(t *testing.T) {
 		}
 		return n
 	}
-	insert := func(ctx context.Context, c *conn) error {
-		return c.exec(ctx, "INSERT INTO beats (member, beat) VALUES ('nobody', 1)")
-	}
-	if err := m.consult(t.Context(), insert); err != nil {
+	other, err := m.connect(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if n := beats(); n != 0 {
-		t.Errorf("%d rows written by what only reads", n)
+	defer other.close()
+	eventually(t, "the write lock", func() bool { // the member itself writes now and then
+		err := other.exec(t.Context(), "BEGIN; UPDATE meta SET writes = writes + 1")
+		if err != nil {
+			_ = other.exec(t.Context(), "ROLLBACK")
+		}
+		return err == nil
+	})
+	if n := count(); n != 0 {
+		t.Errorf("%d rows, want none", n)
 	}
-	if err := m.run(t.Context(), insert); err != nil {
+	refused, written := make(chan error, 100), make(chan error, 1)
+	go func() {
+		written <- s.runAlone(t.Context(), func(ctx context.Context, c *conn) error {
+			err := c.exec(ctx, "INSERT INTO beats (member, beat) VALUES ('nobody', 1)")
+			select {
+			case refused <- err:
+			default:
+			}
+			return err
+		})
+	}()
+	if err := <-refused; !isBusy(err) {
+		t.Errorf("a write during that of somebody else: %v", err)
+	}
+	if err := other.exec(t.Context(), "ROLLBACK"); err != nil {
 		t.Fatal(err)
 	}
-	if n := beats(); n != 1 {
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+	if n := count(); n != 1 {
 		t.Errorf("%d rows after a write", n)
 	}
 }
