@@ -30,12 +30,6 @@ const (
 	revisionHeader  = "Fabric-Revision" // with that refusal: how far the refusing member is
 )
 
-// poke tells how far the writer of a commit is.
-type poke struct {
-	Revision uint64 `json:"revision"`
-	Counter  uint64 `json:"counter"`
-}
-
 // InternalHandler serves what members ask of each other, below /internal/. Whoever asks must be a member, save for joining, where a token is
 // the proof. It checks that itself.
 func (n *Node) InternalHandler() http.Handler {
@@ -50,10 +44,20 @@ func (n *Node) InternalHandler() http.Handler {
 		if err != nil {
 			return nil, err
 		}
+		commits, err := p.commits()
+		if err != nil {
+			return nil, err
+		}
 		n.mu.Lock()
-		same := n.proof != nil
+		in := n.proof != nil
 		n.mu.Unlock()
-		if same && (p.Revision > n.Snapshot().Revision || p.Counter > n.Reports().Counter) {
+		if !in {
+			return struct{}{}, nil
+		}
+		if err := n.hear(commits); err != nil {
+			n.log.Warn("a commit that another member told of can't be read", "error", err)
+		}
+		if p.Revision > n.Snapshot().Revision || p.Counter > n.Reports().Counter {
 			wake(n.look)
 		}
 		return struct{}{}, nil
@@ -181,8 +185,13 @@ type poker struct {
 	next *poke
 }
 
-// pokeAll tells the other members how far the database is. It does not wait: who is not reached looks by itself soon.
-func (n *Node) pokeAll(revision, counter uint64) {
+// pokeAll tells the other members of a commit. It does not wait: who is not reached looks by itself soon.
+func (n *Node) pokeAll(c commit) {
+	encoded, err := json.Marshal(c)
+	if err != nil {
+		n.log.Warn("what was committed can't be told", "error", err)
+		encoded = nil
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.proof == nil {
@@ -197,7 +206,10 @@ func (n *Node) pokeAll(revision, counter uint64) {
 			p = new(poker)
 			n.pokers[m.Address] = p
 		}
-		p.next = &poke{revision, counter}
+		if p.next == nil {
+			p.next = new(poke)
+		}
+		*p.next = p.next.add(c.Revision, c.Counter, encoded)
 		if !p.busy && n.ctx.Err() == nil {
 			p.busy = true
 			n.wait.Go(func() { n.pokeOne(p, m.Address) })

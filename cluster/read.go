@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
 
 	"netfabric/fabric"
@@ -72,15 +71,13 @@ func readObjects(ctx context.Context, c *conn, s *fabric.Snapshot, m meta) (*fab
 		return readObjects(ctx, c, fabric.EmptySnapshot(), m)
 	}
 	revision := m.revision
-	var known []fabric.Row
+	var all []fabric.Row
 	for _, r := range rows {
 		row := fabric.Row{Kind: fabric.Kind(r.text(0)), Name: r.text(1), Revision: r.number(2), Deleted: r.number(3) != 0, Spec: json.RawMessage(r.text(4))}
-		revision = max(revision, row.Revision)         // one statement sees a transaction whole, even one after meta was read
-		if slices.Contains(fabric.Kinds(), row.Kind) { // a newer program may have kinds of its own
-			known = append(known, row)
-		}
+		revision = max(revision, row.Revision) // one statement sees a transaction whole, even one after meta was read
+		all = append(all, row)
 	}
-	next, err := s.Advance(revision, known)
+	next, err := s.Advance(revision, ofKnownKinds(all))
 	if err != nil {
 		return nil, fabric.Errorf(fabric.CodeInternal, "bad-row", "read the database: %w", err)
 	}

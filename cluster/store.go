@@ -17,7 +17,7 @@ type store struct {
 	connect func(ctx context.Context) (*conn, error) // opens a session with the leader of the database
 	explain func(why error) error                    // what a user is told when the database can't be reached
 	observe func(beats map[string]uint64)            // called with the signs of life of all members, about every second
-	told    func(revision, counter uint64)           // called after each commit of this member
+	told    func(commit)                             // called after each commit of this member
 	changed func(s *fabric.Snapshot)                 // called with each new snapshot, in order
 	log     *slog.Logger
 	health  health

@@ -76,8 +76,11 @@ type writer struct {
 // attempt is one run of a batch, up to its commit.
 type attempt struct {
 	id       int64
+	base     meta // what it was made on
 	snapshot *fabric.Snapshot
 	reports  *fabric.Reports
+	rows     []fabric.Row
+	said     []reported
 	wrote    bool // statements were run
 	force    bool // the database is older than what is known here
 	results  map[*request]result
@@ -301,8 +304,8 @@ func (w *writer) transaction(ctx context.Context, batch []*request) error {
 		return err
 	}
 	w.deliver(a)
-	if a.snapshot.Revision != m.revision || a.reports.Counter != m.counter { // otherwise others have nothing to look for
-		w.told(a.snapshot.Revision, a.reports.Counter)
+	if a.snapshot.Revision != m.revision || a.reports.Counter != m.counter { // otherwise others have nothing to learn
+		w.told(a.commit())
 	}
 	return nil
 }
@@ -325,7 +328,7 @@ func (w *writer) settle(ctx context.Context, a *attempt) error {
 		return err
 	}
 	w.deliver(a)
-	w.told(a.snapshot.Revision, a.reports.Counter)
+	w.told(a.commit())
 	return nil
 }
 
@@ -340,12 +343,11 @@ func (w *writer) prepare(ctx context.Context, m meta, batch []*request) (*attemp
 	if err != nil {
 		return nil, nil, err
 	}
-	a := &attempt{id: rand.Int64(), snapshot: base, reports: reports, results: map[*request]result{}, force: m.revision < known.Revision || m.counter < knownReports.Counter}
+	a := &attempt{id: rand.Int64(), base: m, snapshot: base, reports: reports, results: map[*request]result{}, force: m.revision < known.Revision || m.counter < knownReports.Counter}
 	if !a.force {
 		w.publish(base, reports, false)
 	}
 	s := new(script)
-	var changed []fabric.Row
 	for _, r := range batch {
 		res := result{revision: a.snapshot.Revision}
 		if r.fence != nil {
@@ -358,13 +360,14 @@ func (w *writer) prepare(ctx context.Context, m meta, batch []*request) (*attemp
 		case r.change != nil:
 			var rows []fabric.Row
 			if rows, res.err = a.change(r.change, base.Revision+1); res.err == nil {
-				changed = append(changed, rows...)
+				a.rows = append(a.rows, rows...)
 				res.revision = a.snapshot.Revision
 			}
 		case r.report != nil:
 			set, gone := a.reports.Diff(r.report.member, r.report.all)
 			if len(set)+len(gone) > 0 {
 				a.reports = a.reports.With(reports.Counter+1, set, gone)
+				a.said = append(a.said, reported{set, gone})
 				err = writeConditions(s, reports.Counter+1, set, gone)
 			}
 		case r.statements != nil:
@@ -376,8 +379,17 @@ func (w *writer) prepare(ctx context.Context, m meta, batch []*request) (*attemp
 		}
 		a.results[r] = res
 	}
-	writeObjects(s, base, a.snapshot, lastOfEach(changed))
+	a.rows = lastOfEach(a.rows)
+	writeObjects(s, base, a.snapshot, a.rows)
 	return a, s, nil
+}
+
+// commit is the attempt, made, as others are told of it.
+func (a *attempt) commit() commit {
+	return commit{
+		Revision: a.snapshot.Revision, Counter: a.reports.Counter, FromRevision: a.base.revision, FromCounter: a.base.counter,
+		Rows: a.rows, Reports: a.said,
+	}
 }
 
 // change runs one change on top of those before it in the batch.

@@ -62,7 +62,7 @@ func TestLostAnswers(t *testing.T) {
 		}, m.engine.clientLog)
 	}
 	s.explain = func(why error) error { return why }
-	s.told, s.changed, s.observe = func(_, _ uint64) {}, func(*fabric.Snapshot) {}, func(map[string]uint64) {}
+	s.told, s.changed, s.observe = func(commit) {}, func(*fabric.Snapshot) {}, func(map[string]uint64) {}
 	ctx, stop := context.WithCancel(t.Context())
 	var writer sync.WaitGroup
 	writer.Go(func() { s.write(ctx) })
