@@ -73,6 +73,9 @@ func newLearned(wake func()) *learned {
 func (l *learned) set(p netip.Prefix, paths []Learned) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(paths) == 0 && len(l.live[p]) == 0 {
+		return // of our own paths there may be many
+	}
 	if len(paths) == 0 {
 		delete(l.live, p)
 	} else {

@@ -37,6 +37,9 @@ func (s *Speaker) setPolicies(ctx context.Context, c *Config, todo additions) er
 		untold = untold || e.class.silent
 	}
 	s.classes.keep(needed)
+	if imports != "" {
+		s.followPaths(ctx)
+	}
 	if err := s.server.SetPolicies(ctx, policies(c, s.classes)); err != nil {
 		return fmt.Errorf("set BGP policies: %w", err)
 	}

@@ -90,6 +90,7 @@ type Speaker struct {
 	imports   string                  // that are in force, see importKey
 	judged    map[netip.Addr]string   // what the paths that are kept were judged by, see importRules
 	mesh      string                  // that is in force, see meshKey
+	following bool                    // see followPaths
 	version   uint64                  // of the config in force
 	stale     bool                    // the state does not show all that happened
 	told      bool                    // peers may have been told something since the state was read
