@@ -60,7 +60,8 @@ func teller(t *testing.T, port int32, prefixes ...string) {
 		t.Fatal(err)
 	}
 	for _, p := range prefixes {
-		path := apiPath(netip.MustParsePrefix(p), 1)
+		path := &api.Path{}
+		fillPath(path, netip.MustParsePrefix(p), 1)
 		path.PattrsBinary = path.PattrsBinary[:2]
 		if _, err := b.AddPath(t.Context(), &api.AddPathRequest{TableType: api.TableType_GLOBAL, Path: path}); err != nil {
 			t.Fatal(err)

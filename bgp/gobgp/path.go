@@ -56,9 +56,14 @@ func (s *Speaker) classify(c *Config) (todo additions) {
 // setPaths withdraws what classify has not marked and announces what it found, with the policies that this needs. It stops early when there
 // is a newer config than c: done is false then.
 func (s *Speaker) setPaths(ctx context.Context, c *Config, todo additions) (done bool, err error) {
-	w := &pathWriter{Speaker: s, config: c}
+	w := &pathWriter{Speaker: s, config: c, request: &api.Path{}}
+	gone := w.gone()
+	if len(gone)+len(todo.fresh)+len(todo.changed) >= bulk {
+		s.gather(true)
+		defer s.gather(false)
+	}
 	// What can't be reached any more goes first: traffic is lost for it now.
-	w.withdraw(ctx)
+	w.withdraw(ctx, gone)
 	if many := len(todo.fresh); many >= bulk && many >= len(s.book.paths) {
 		for i, a := range todo.fresh {
 			todo.fresh[i].class = s.classes.silent(a.class)
@@ -76,6 +81,7 @@ func (s *Speaker) setPaths(ctx context.Context, c *Config, todo additions) (done
 type pathWriter struct {
 	*Speaker
 	config     *Config
+	request    *api.Path // used again for each: GoBGP keeps nothing of it
 	n          int
 	superseded bool // there is a newer config: nothing more is done
 	failures   []error
@@ -94,16 +100,23 @@ func (w *pathWriter) next() {
 	}
 }
 
-// withdraw withdraws what is not marked.
-func (w *pathWriter) withdraw(ctx context.Context) {
+// gone are the prefixes that are not marked.
+func (w *pathWriter) gone() (all []netip.Prefix) {
 	for prefix, e := range w.book.paths {
-		if e.round == w.round {
-			continue
+		if e.round != w.round {
+			all = append(all, prefix)
 		}
+	}
+	return all
+}
+
+func (w *pathWriter) withdraw(ctx context.Context, todo []netip.Prefix) {
+	for _, prefix := range todo {
 		if w.superseded {
 			return
 		}
-		if err := w.server.DeletePath(ctx, &api.DeletePathRequest{TableType: api.TableType_GLOBAL, Path: apiPath(prefix, 0)}); err != nil {
+		fillPath(w.request, prefix, 0)
+		if err := w.server.DeletePath(ctx, &api.DeletePathRequest{TableType: api.TableType_GLOBAL, Path: w.request}); err != nil {
 			w.fail(fmt.Errorf("withdraw %s: %w", prefix, err))
 			continue
 		}
@@ -118,7 +131,8 @@ func (w *pathWriter) announce(ctx context.Context, todo []addition) {
 		if w.superseded {
 			return
 		}
-		if _, err := w.server.AddPath(ctx, &api.AddPathRequest{TableType: api.TableType_GLOBAL, Path: apiPath(a.prefix, a.class.id)}); err != nil {
+		fillPath(w.request, a.prefix, a.class.id)
+		if _, err := w.server.AddPath(ctx, &api.AddPathRequest{TableType: api.TableType_GLOBAL, Path: w.request}); err != nil {
 			w.fail(fmt.Errorf("announce %s: %w", a.prefix, err))
 			continue
 		}
@@ -128,19 +142,19 @@ func (w *pathWriter) announce(ctx context.Context, todo []addition) {
 	}
 }
 
-// apiPath is a path of our own. The next hop is left open: each session puts its own address in. Prefix and attributes are as in an UPDATE message,
-// which is the form that GoBGP reads with least effort.
-func apiPath(p netip.Prefix, class uint16) *api.Path {
-	nlri := append(make([]byte, 0, 17), byte(p.Bits()))
+// fillPath makes path one of our own. The next hop is left open: each session puts its own address in. Prefix and attributes are as in an UPDATE message,
+// which is the form that GoBGP reads with least effort. Of class 0, which is none, it is one to withdraw.
+func fillPath(path *api.Path, p netip.Prefix, class uint16) {
+	nlri := append(path.NlriBinary[:0], byte(p.Bits()))
 	nlri = append(nlri, p.Addr().AsSlice()[:(p.Bits()+7)/8]...)
-	path := &api.Path{Family: ipv4, NlriBinary: nlri}
-	if p.Addr().Is4() {
-		path.PattrsBinary = [][]byte{originIGP, openNextHop, classCommunity(class)}
-	} else {
-		path.Family = ipv6
-		path.PattrsBinary = [][]byte{originIGP, reach6(nlri), classCommunity(class)}
+	path.NlriBinary = nlri
+	path.Family, path.PattrsBinary = ipv4, append(path.PattrsBinary[:0], openNextHop)
+	if p.Addr().Is6() {
+		path.Family, path.PattrsBinary[0] = ipv6, reach6(nlri)
 	}
-	return path
+	if class != 0 {
+		path.PattrsBinary = append(path.PattrsBinary, originIGP, classCommunity(class))
+	}
 }
 
 // What all paths have in common, see RFC 4271, 4.3: flags, type and length of an attribute come before its value.
