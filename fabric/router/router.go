@@ -56,6 +56,7 @@ type Worker struct {
 	restarts   bool // kernel routes of an earlier run have forwarded until now
 	processes  map[fabric.Process]*watched
 	trackers   map[copyKey]*tracker
+	timed      map[copyKey]*tracker // of these, the ones with something to do at a time
 	standings  map[standKey]*standing
 	parting    []parting
 	dampings   map[dampKey]*damping
@@ -428,7 +429,7 @@ func (w *Worker) step(now time.Time) time.Time {
 	if w.hops.look(w.routing.Peers, now) {
 		w.dirty = true
 	}
-	for _, t := range w.trackers {
+	for _, t := range w.timed {
 		w.dirty = w.dirty || !t.due.IsZero() && !now.Before(t.due)
 	}
 	if at, ok := w.standingsDue(); ok && !now.Before(at) {
@@ -479,7 +480,7 @@ func (w *Worker) step(now time.Time) time.Time {
 	if !w.tell.IsZero() && w.tell.Before(next) {
 		next = w.tell
 	}
-	for key, t := range w.trackers {
+	for key, t := range w.timed {
 		if !t.due.IsZero() && t.due.Before(next) {
 			next = t.due
 		}
@@ -541,8 +542,12 @@ func (w *Worker) settle(now time.Time) {
 		w.shutting = w.version
 	}
 	w.taken, w.settled = false, w.leave.phase
-	for _, t := range w.trackers {
+	w.timed = map[copyKey]*tracker{}
+	for key, t := range w.trackers {
 		changed = t.judge(w, now) || changed
+		if t.health != nil || !t.due.IsZero() {
+			w.timed[key] = t
+		}
 	}
 	stood := w.judgeStandings(now)
 	want := wantedRoutes(w.routing, w.trackers)
