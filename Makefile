@@ -40,7 +40,7 @@ BENCH := go test -run '^$$' -p 1 -timeout 30m
 
 bench: deps build ## measure, each number beside a peer in the same run (docs/benchmarks.md)
 	$(BENCH) -bench . -benchtime 200x ./cluster ./fabric/api
-	$(BENCH) -bench 'AnnounceToKernel|Withdraw' -benchtime 1x ./fabric/router
+	$(BENCH) -bench 'AnnounceToKernel|Withdraw|ChangeAmong' -benchtime 1x ./fabric/router
 	$(BENCH) -bench 'Scale|Install' -benchtime 5x ./fabric/router
 	$(BENCH) -bench 'Change|Idle' -benchtime 1x ./lab/system
 	$(BENCH) -bench Outage -benchtime 5x ./lab/system

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 
 	"netfabric/fabric"
 )
@@ -18,6 +19,22 @@ type Client struct {
 	what   string // who answers, in errors
 	socket string
 	http   http.Client
+
+	mu    sync.Mutex
+	base  valueBase
+	known stateBase
+}
+
+// valueBase is the value that the worker was sent last.
+type valueBase struct {
+	token string // empty: none
+	marks marks
+}
+
+// stateBase is the state that the worker told last.
+type stateBase struct {
+	token  string // empty: none
+	routes []fabric.RouteState
 }
 
 // NewClient makes a client of the worker at a socket. It connects with the first call, and anew whenever it must.
@@ -31,17 +48,79 @@ func NewClient(socket string) *Client {
 }
 
 // Set makes r what the worker does, and returns the state after that. Errors are of code CodeUnavailable when the worker does not answer.
-func (c *Client) Set(ctx context.Context, r fabric.Routing) (state fabric.RoutingState, err error) {
-	body, err := json.Marshal(r)
+func (c *Client) Set(ctx context.Context, r fabric.Routing) (fabric.RoutingState, error) {
+	m, err := encode(r)
+	if err != nil {
+		return fabric.RoutingState{}, err
+	}
+	return c.set(ctx, m)
+}
+
+// set is Set. Of the announcements, a worker that has taken others is sent what is different.
+func (c *Client) set(ctx context.Context, m *message) (state fabric.RoutingState, err error) {
+	c.mu.Lock()
+	base := c.base
+	c.mu.Unlock()
+	method, path, b := http.MethodPut, "/routing?", between{}
+	if base.token != "" {
+		b = differ(base.marks, m.announcements.marks)
+		method, path = http.MethodPatch, fmt.Sprintf("/routing?base=%s&head=%d&tail=%d&", url.QueryEscape(base.token), b.head, b.tail)
+	}
+	body, err := m.body(b)
 	if err != nil {
 		return state, err
 	}
-	return state, c.call(ctx, http.MethodPut, "/routing", body, &state)
+	state, token, err := c.callState(ctx, method, path, body)
+	if err != nil {
+		c.mu.Lock()
+		c.base = valueBase{}
+		c.mu.Unlock()
+		if fabric.ReasonOf(err) == reasonOtherBase {
+			return c.set(ctx, m)
+		}
+		return state, err
+	}
+	m.sent()
+	c.mu.Lock()
+	c.base = valueBase{token, m.announcements.marks}
+	c.mu.Unlock()
+	return state, nil
 }
 
 // State is the state of the worker.
-func (c *Client) State(ctx context.Context) (state fabric.RoutingState, err error) {
-	return state, c.call(ctx, http.MethodGet, "/state", nil, &state)
+func (c *Client) State(ctx context.Context) (fabric.RoutingState, error) {
+	state, _, err := c.callState(ctx, http.MethodGet, "/state?", nil)
+	return state, err
+}
+
+// callState makes a call that is answered with the state: with those of its routes that are not as they were in the last answer.
+func (c *Client) callState(ctx context.Context, method, path string, body []byte) (state fabric.RoutingState, value string, err error) {
+	c.mu.Lock()
+	known := c.known
+	c.mu.Unlock()
+	response, err := c.do(ctx, method, path+"known="+url.QueryEscape(known.token), body)
+	if err != nil {
+		return state, "", err
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(&state); err != nil {
+		return fabric.RoutingState{}, "", c.unavailable(err)
+	}
+	var b between
+	if text := response.Header.Get(betweenHeader); text != "" {
+		if _, err := fmt.Sscanf(text, betweenFormat, &b.head, &b.tail); err != nil {
+			return fabric.RoutingState{}, "", c.unavailable(fmt.Errorf("header %s is %q: %w", betweenHeader, text, err))
+		}
+	}
+	routes, ok := splice(known.routes, b, state.Routes)
+	if !ok {
+		return fabric.RoutingState{}, "", c.unavailable(fmt.Errorf("it leaves out %d routes of %d", b.head+b.tail, len(known.routes)))
+	}
+	state.Routes = routes
+	c.mu.Lock()
+	c.known = stateBase{response.Header.Get(stateHeader), routes}
+	c.mu.Unlock()
+	return state, response.Header.Get(valueHeader), nil
 }
 
 // Handover moves a gateway that is Active here to another member without loss. Errors have the reasons of vrrp.Manager.Handover, and "no-member".

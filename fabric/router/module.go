@@ -1,10 +1,8 @@
 package router
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -29,8 +27,8 @@ type Module struct {
 
 	// Of Reconcile.
 	done     done
-	sent     []byte // value that the worker last took, without its revision
-	planned  uint64 // revision of the view of the last Reconcile
+	sent     *message // that the worker took last
+	planned  uint64   // revision of the view of the last Reconcile
 	worker   fabric.WorkerState
 	state    *fabric.RoutingState
 	lost     time.Time // since when the worker has not answered; zero while it does
@@ -218,17 +216,15 @@ func (m *Module) know(state fabric.RoutingState) {
 
 // send gives the worker a value that it does not have. It tells whether it did.
 func (m *Module) send(ctx context.Context, r fabric.Routing, planned time.Time) (sent bool, err error) {
-	same := r
-	same.Revision = 0
-	value, err := json.Marshal(same)
+	value, err := encode(r)
 	if err != nil {
 		return false, err
 	}
-	if bytes.Equal(value, m.sent) {
+	if value.same(m.sent) {
 		return false, nil
 	}
 	m.unknown() // what moved so far is in the answer
-	state, err := m.client.Set(ctx, r)
+	state, err := m.client.set(ctx, value)
 	if err != nil {
 		m.mu.Lock()
 		m.moved = true

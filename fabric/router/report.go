@@ -4,9 +4,13 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
+	"time"
 
 	"netfabric/fabric"
 )
@@ -26,31 +30,111 @@ func (w *Worker) State(ctx context.Context) (state fabric.RoutingState, err erro
 // chunk is the number of routes that are told of at once.
 const chunk = 1024
 
-// writeState writes the JSON of what State gives, in pieces: with 100,000 routes, the whole takes tens of megabytes.
-func (w *Worker) writeState(ctx context.Context, out *bufio.Writer) error {
+// telling remembers the routes of the state that was told last.
+type telling struct {
+	mu    sync.Mutex
+	count uint64
+	token string // empty: of none
+	marks marks
+}
+
+// of is what is remembered of a state; nil where it is not the last one.
+func (t *telling) of(token string) marks {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if token == "" || token != t.token {
+		return nil
+	}
+	return t.marks
+}
+
+// next makes a token for a state that is about to be told.
+func (t *telling) next(run time.Time) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count++
+	return fmt.Sprintf("%d.%d", run.UnixNano(), t.count)
+}
+
+func (t *telling) told(token string, m marks) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.token, t.marks = token, m
+}
+
+// writeState answers with the JSON of what State gives, in pieces: with 100,000 routes, the whole takes tens of megabytes. Where known is the token of
+// the state that was told last, routes that are as they were then are left out.
+func (w *Worker) writeState(ctx context.Context, rw http.ResponseWriter, known string) error {
 	var state fabric.RoutingState
 	var o outcome
-	failure := w.do(ctx, func() { state, o = w.report() })
-	if failure != nil {
-		return failure
+	if err := w.do(ctx, func() { state, o = w.report() }); err != nil {
+		return err
 	}
-	err := writeState(out, state, func(yield func(*fabric.RouteState) bool) {
-		for part := range slices.Chunk(o.routing.Announcements, chunk) {
-			var states []fabric.RouteState
-			failure = w.do(ctx, func() {
-				w.speaker.Told(func(told func(string, netip.Prefix) bool) { states = o.routeStates(part, told) })
-			})
-			if failure != nil {
-				return
-			}
-			for i := range states {
-				if !yield(&states[i]) {
-					return
-				}
+	base, token := w.telling.of(known), w.telling.next(w.started)
+	rw.Header().Set(stateHeader, token)
+	out := bufio.NewWriter(rw)
+	var now marks
+	var err error
+	if len(base) > 0 {
+		now, err = w.writeNews(ctx, rw.Header(), out, state, o, base)
+	} else {
+		now, err = w.writeRoutes(ctx, out, state, o)
+	}
+	if err := errors.Join(err, out.Flush()); err != nil {
+		return err
+	}
+	w.telling.told(token, now)
+	return nil
+}
+
+func (w *Worker) writeRoutes(ctx context.Context, out *bufio.Writer, state fabric.RoutingState, o outcome) (now marks, err error) {
+	long, err := beginState(out, state)
+	if err != nil {
+		return nil, err
+	}
+	err = w.eachRoute(ctx, o, func(r *fabric.RouteState) error {
+		text, err := long.add(r)
+		now = append(now, markOf(text))
+		return err
+	})
+	return now, errors.Join(err, long.end())
+}
+
+// writeNews is writeRoutes without the routes that base has.
+func (w *Worker) writeNews(ctx context.Context, header http.Header, out *bufio.Writer, state fabric.RoutingState, o outcome, base marks) (marks, error) {
+	var routes encoding
+	if err := w.eachRoute(ctx, o, func(r *fabric.RouteState) error { return routes.add(r) }); err != nil {
+		return nil, err
+	}
+	b := differ(base, routes.marks)
+	header.Set(betweenHeader, fmt.Sprintf(betweenFormat, b.head, b.tail))
+	long, err := beginState(out, state)
+	if err != nil {
+		return nil, err
+	}
+	for text := range routes.between(b) {
+		long.addText(text)
+	}
+	return routes.marks, long.end()
+}
+
+// eachRoute tells f of all routes. The loop goes on in between.
+func (w *Worker) eachRoute(ctx context.Context, o outcome, f func(*fabric.RouteState) error) error {
+	for part := range slices.Chunk(o.routing.Announcements, chunk) {
+		var states []fabric.RouteState
+		err := w.do(ctx, func() {
+			w.speaker.Told(func(told func(string, netip.Prefix) bool) { states = o.routeStates(part, told) })
+		})
+		if err != nil {
+			return err
+		}
+		for i := range states {
+			if err := f(&states[i]); err != nil {
+				return err
 			}
 		}
-	})
-	return errors.Join(failure, err)
+	}
+	return nil
 }
 
 // report tells everything save routes, and what to tell of those.

@@ -43,6 +43,7 @@ const scaleASN = 65001 // of the receiver
 
 // scaleSite is a receiver with two senders: a worker, and FRR.
 type scaleSite struct {
+	up     *bgptest.Node
 	worker *member
 	plain  *bgptest.FRR
 	tally  *bgptest.Tally
@@ -67,7 +68,7 @@ func newScaleSite(b *testing.B, receiver string) scaleSite {
 	plain := bgptest.StartFRR(b, other, fastFRR(65020, "10.98.0.1", scaleASN))
 	m.start()
 	m.set()
-	return scaleSite{worker: m, plain: plain, tally: up.Tally(many)}
+	return scaleSite{up: up, worker: m, plain: plain, tally: up.Tally(many)}
 }
 
 // receive makes a host a router that takes what 10.98.0.11 (AS 65010) and 10.98.0.12 (AS 65020) tell.

@@ -1,8 +1,6 @@
 package router
 
 import (
-	"bufio"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"netfabric/fabric"
 )
@@ -61,12 +60,16 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// Handler serves a worker: PUT /routing takes a fabric.Routing and answers with the fabric.RoutingState after it; GET /state is the latter;
+// Handler serves a worker: PUT /routing takes a fabric.Routing and answers with the fabric.RoutingState after it; GET /state is the latter. Lists are
+// long, and most of them is known: PATCH /routing?base=TOKEN&head=N&tail=N takes a value whose other announcements are the first and the last ones of
+// the value that was answered with Fabric-Value: TOKEN; it is refused with reason "other-base" where the worker has another. With known=TOKEN an answer
+// leaves out, and says so in Fabric-Routes-Left-Out, the routes that are as they were in the one with Fabric-State: TOKEN, if that was the last;
 // GET /events is a line with an Event for each change of it, beginning at once; GET /routes takes a fabric.BGPQuery; POST
 // /gateways/NAME/handover takes a handover; GET /healthz is 200 while the worker works.
 func (w *Worker) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /routing", w.putRouting)
+	mux.HandleFunc("PATCH /routing", w.patchRouting)
 	mux.HandleFunc("GET /state", w.getState)
 	mux.HandleFunc("GET /events", w.getEvents)
 	mux.HandleFunc("GET /routes", w.getRoutes)
@@ -79,32 +82,74 @@ func (w *Worker) Handler() http.Handler {
 	return mux
 }
 
+// What values and states have been told are known by, and how much of the state's routes is left out of an answer.
+const (
+	valueHeader     = "Fabric-Value"
+	stateHeader     = "Fabric-State"
+	betweenHeader   = "Fabric-Routes-Left-Out"
+	betweenFormat   = "%d %d" // at the head, at the tail
+	reasonOtherBase = "other-base"
+)
+
 func (w *Worker) putRouting(rw http.ResponseWriter, r *http.Request) {
+	value, ok := bodyRouting(rw, r)
+	if !ok {
+		return
+	}
+	token, err := w.Set(r.Context(), value)
+	w.answerState(rw, r, token, err)
+}
+
+func (w *Worker) patchRouting(rw http.ResponseWriter, r *http.Request) {
+	var b between
+	query := r.URL.Query()
+	for name, n := range map[string]*int{"head": &b.head, "tail": &b.tail} {
+		var err error
+		if *n, err = strconv.Atoi(query.Get(name)); err != nil {
+			fail(rw, fabric.Invalidf("bad-value", "%s=%q: want the number of announcements that stay there", name, query.Get(name)))
+			return
+		}
+	}
+	value, ok := bodyRouting(rw, r)
+	if !ok {
+		return
+	}
+	token, err := w.Patch(r.Context(), query.Get("base"), b, value)
+	w.answerState(rw, r, token, err)
+}
+
+// bodyRouting reads the value in a request. Where there is none it has answered.
+func bodyRouting(rw http.ResponseWriter, r *http.Request) (value fabric.Routing, ok bool) {
 	decoder := json.NewDecoder(http.MaxBytesReader(rw, r.Body, maxValue))
 	value, err := readRouting(decoder, true)
 	if err != nil {
 		if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
 			fail(rw, fabric.Errorf(fabric.CodeTooLarge, "too-large", "the routing value is larger than %d bytes", large.Limit))
-			return
+			return value, false
 		}
 		fail(rw, fabric.Invalidf("bad-json", "the routing value: %w", err))
-		return
+		return value, false
 	}
 	if _, err := decoder.Token(); err != io.EOF {
 		fail(rw, fabric.Invalidf("bad-json", "the routing value: something follows it"))
-		return
+		return value, false
 	}
-	if err := w.Set(r.Context(), value); err != nil {
+	return value, true
+}
+
+func (w *Worker) getState(rw http.ResponseWriter, r *http.Request) { w.answerState(rw, r, "", nil) }
+
+// answerState answers with the state, or with what went wrong before. value is the token of a value that was taken.
+func (w *Worker) answerState(rw http.ResponseWriter, r *http.Request, value string, err error) {
+	if err != nil {
 		fail(rw, err)
 		return
 	}
-	w.getState(rw, r)
-}
-
-func (w *Worker) getState(rw http.ResponseWriter, r *http.Request) {
 	rw.Header().Set("Content-Type", "application/json")
-	out := bufio.NewWriter(rw)
-	if err := cmp.Or(w.writeState(r.Context(), out), out.Flush()); err != nil {
+	if value != "" {
+		rw.Header().Set(valueHeader, value)
+	}
+	if err := w.writeState(r.Context(), rw, r.URL.Query().Get("known")); err != nil {
 		panic(http.ErrAbortHandler) // the worker ends, or the reader has gone: what has been written so far is no state
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"slices"
 
 	"netfabric/fabric"
@@ -15,25 +14,48 @@ import (
 
 // Values and states can be long: with 100,000 announcements, tens of megabytes of JSON. They are written and read one element at a time.
 
-// writeLong writes the JSON of head, which has at least one member, with one more member: an array of that name. head must not have it.
-func writeLong[T any](w *bufio.Writer, head any, name string, elements iter.Seq[T]) error {
+// longWriter writes a JSON object whose last member is an array, one element at a time. Errors stay, and come with the last.
+type longWriter struct {
+	w     *bufio.Writer
+	some  bool
+	buf   bytes.Buffer
+	coder *json.Encoder // into buf
+}
+
+// beginLong writes head, which has at least one member and not the one of that name.
+func beginLong(w *bufio.Writer, head any, name string) (*longWriter, error) {
 	text, err := json.Marshal(head)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w.Write(text[:len(text)-1]) // errors stay, and come with the last
+	w.Write(text[:len(text)-1])
 	fmt.Fprintf(w, ",%q:[", name)
-	one, first := json.NewEncoder(w), true
-	for e := range elements {
-		if !first {
-			w.WriteByte(',')
-		}
-		first = false
-		if err := one.Encode(e); err != nil {
-			return err
-		}
+	l := &longWriter{w: w}
+	l.coder = json.NewEncoder(&l.buf)
+	return l, nil
+}
+
+// add writes an element, and returns its JSON until the next one.
+func (l *longWriter) add(element any) (text []byte, err error) {
+	l.buf.Reset()
+	if err := l.coder.Encode(element); err != nil {
+		return nil, err
 	}
-	_, err = w.WriteString("]}")
+	l.addText(l.buf.Bytes())
+	return l.buf.Bytes(), nil
+}
+
+// addText is add of an element that is JSON already.
+func (l *longWriter) addText(text []byte) {
+	if l.some {
+		l.w.WriteByte(',')
+	}
+	l.some = true
+	l.w.Write(text)
+}
+
+func (l *longWriter) end() error {
+	_, err := l.w.WriteString("]}")
 	return err
 }
 
@@ -46,21 +68,24 @@ func writeRouting(w *bufio.Writer, r fabric.Routing) error {
 	if len(r.Announcements) == 0 {
 		return json.NewEncoder(w).Encode(head)
 	}
-	return writeLong(w, head, announcements, func(yield func(*fabric.Announcement) bool) {
-		for i := range r.Announcements {
-			if !yield(&r.Announcements[i]) {
-				return
-			}
+	long, err := beginLong(w, head, announcements)
+	if err != nil {
+		return err
+	}
+	for i := range r.Announcements {
+		if _, err := long.add(&r.Announcements[i]); err != nil {
+			return err
 		}
-	})
+	}
+	return long.end()
 }
 
-// writeState writes a state with other routes than its own.
-func writeState(w *bufio.Writer, s fabric.RoutingState, routes iter.Seq[*fabric.RouteState]) error {
-	return writeLong(w, struct {
+// beginState begins a state with other routes than its own.
+func beginState(w *bufio.Writer, s fabric.RoutingState) (*longWriter, error) {
+	return beginLong(w, struct {
 		fabric.RoutingState
 		Routes bool `json:"routes,omitempty"` // in place of what follows
-	}{RoutingState: s}, "routes", routes)
+	}{RoutingState: s}, "routes")
 }
 
 // readRouting reads a Routing value. To be strict is to take what is not known for an error.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -56,16 +57,18 @@ func TestStateIsWrittenAsJSON(t *testing.T) {
 		}
 		var text bytes.Buffer
 		w := bufio.NewWriter(&text)
-		if err := writeState(w, state, func(yield func(*fabric.RouteState) bool) {
-			for i := range state.Routes {
-				if !yield(&state.Routes[i]) {
-					return
-				}
-			}
-		}); err != nil {
+		long, err := beginState(w, state)
+		if err != nil {
 			t.Fatal(err)
 		}
-		w.Flush()
+		for i := range state.Routes {
+			if _, err := long.add(&state.Routes[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(long.end(), w.Flush()); err != nil {
+			t.Fatal(err)
+		}
 		var got fabric.RoutingState
 		if err := json.Unmarshal(text.Bytes(), &got); err != nil || !reflect.DeepEqual(got, state) {
 			t.Errorf("%d routes: %s: %+v, %v", n, &text, got, err)
