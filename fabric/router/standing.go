@@ -103,9 +103,8 @@ type parting struct {
 // follow has a standing for exactly the subnets of a value. Those whose gateway has gone from the value are announced until it has been handed over.
 func (w *Worker) follow(old, r fabric.Routing, now time.Time) {
 	interfaces := interfacesOfGateways(r.Gateways)
-	next, wanted := map[standKey]*standing{}, map[netip.Prefix]bool{}
+	next := map[standKey]*standing{}
 	for _, a := range r.Announcements {
-		wanted[a.Prefix] = true
 		if a.Gateway == "" {
 			continue
 		}
@@ -120,13 +119,10 @@ func (w *Worker) follow(old, r fabric.Routing, now time.Time) {
 			w.parting = append(w.parting, parting{a, now.Add(shortLinger)})
 		}
 	}
-	kept := w.parting[:0]
-	for _, p := range w.parting {
-		if !wanted[p.Prefix] {
-			kept = append(kept, p)
-		}
-	}
-	w.parting, w.standings, w.stood = kept, next, nil
+	w.parting = slices.DeleteFunc(w.parting, func(p parting) bool {
+		return slices.ContainsFunc(r.Announcements, func(a fabric.Announcement) bool { return a.Prefix == p.Prefix })
+	})
+	w.standings, w.stood = next, nil
 }
 
 // judgeStandings makes up the mind about all subnets behind gateways.
