@@ -7,7 +7,7 @@ import (
 	"runtime/metrics"
 )
 
-// roomy is the memory in bytes up to which there may be as much garbage as there is in use. Above it there may be a third as much. Most of the time
+// roomy is the memory in bytes up to which there may be as much garbage as there is in use. Above it there may be a quarter as much. Most of the time
 // nothing changes, and there is none. A table of 100,000 paths leaves much while it is made: if there might always be as much as is in use, it
 // would take more than twice its size.
 const roomy = 200 << 20
@@ -28,7 +28,7 @@ func followHeap() {
 	atNextCollection(followHeap)
 }
 
-func limitFor(live uint64) int64 { return int64(max(roomy, live+live/3+overhead)) }
+func limitFor(live uint64) int64 { return int64(max(roomy, live+live/4+overhead)) }
 
 // liveHeap is what was in use at the end of the last collection, in bytes.
 func liveHeap() uint64 {

@@ -28,7 +28,7 @@ func TestLimitFollowsWhatIsInUse(t *testing.T) {
 		}
 	}
 	table := make([]byte, 300<<20)
-	await("300 MiB in use", func() bool { return limit() >= 400<<20 })
+	await("300 MiB in use", func() bool { return limit() >= 375<<20 })
 	runtime.KeepAlive(table)
 	table = nil
 	await("nothing in use any more", func() bool { return limit() == roomy })
