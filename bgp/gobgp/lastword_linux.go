@@ -3,6 +3,7 @@ package gobgp
 import (
 	"time"
 
+	api "github.com/osrg/gobgp/v3/api"
 	"golang.org/x/sys/unix"
 
 	"netfabric/fabric"
@@ -16,15 +17,19 @@ const lastWordBound = 2 * time.Second
 // reset and no cause. A connection that is still held elsewhere is not reset. The zero value holds nothing.
 type grip struct{ fd int }
 
-// take holds the socket of the session with a peer that may announce too much.
-func (g *grip) take(s *Speaker, p fabric.RoutingPeer) {
-	g.release()
+// take holds the socket of the session with a peer that may announce too much, by its ports: another connection with the peer may be about to be closed,
+// because both ends made one.
+func (g *grip) take(s *Speaker, p fabric.RoutingPeer, t *api.Transport) {
+	before := *g
+	defer before.release() // not before the new one is there: it may be the same connection
+	g.fd = 0
 	if p.MaxPrefix.Limit == 0 || p.MaxPrefix.Action == fabric.MaxPrefixWarn {
 		return
 	}
-	at := portsOf(s.running, p)
 	err := eachSocket(func(fd int) {
-		if g.fd != 0 || !connectedTo(fd, p.Address, at) {
+		remote, theirs := address(unix.Getpeername(fd))
+		_, ours := address(unix.Getsockname(fd))
+		if g.fd != 0 || remote != p.Address.WithZone("") || theirs != int(t.GetRemotePort()) || ours != int(t.GetLocalPort()) {
 			return
 		}
 		held, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)

@@ -37,7 +37,7 @@ type session struct {
 	held       time.Time // until when a session that ended for good reason is not tried again; zero where it is
 	counted    string    // what accepted was counted of, see countAccepted
 	lacks      string    // family that the session was to carry and does not, see fabric.PeerState
-	grip       grip      // of its connection, for as long as it is established
+	grip       grip      // of its connection, from just before it is established
 	plain      bool      // the peer takes no IPv6 next hops for IPv4: the session is set up without
 }
 
@@ -218,7 +218,8 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	}
 	before := x.state
 	x.state, x.remote = state, cmp.Or(p.GetState().GetPeerAsn(), x.remote)
-	s.stale, s.told = true, s.told || before == established || state == established
+	s.stale, s.moved = true, s.moved || before == established || state == established
+	s.told = s.told || s.moved
 	if state != established {
 		s.book.session(x.peer, false)
 	}
@@ -228,12 +229,18 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 		return
 	}
 	if before != established && state != established {
+		if state == "idle" || state == "active" {
+			x.grip.release()
+		}
 		if !x.held.IsZero() {
 			return
 		}
 		if state == "opensent" {
 			// Otherwise a connection whose other end is gone, or whose segments are dropped, would keep all others out for four minutes.
 			s.setUserTimeout(x.peer, time.Duration(x.peer.HoldTime)*time.Second)
+		}
+		if state == "openconfirm" { // a peer may announce too much as soon as it is established
+			x.grip.take(s, x.peer, p.GetTransport())
 		}
 		if state == "idle" && before != "active" {
 			if x.failures++; x.failures <= quickRetries {
@@ -267,7 +274,7 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	x.failures, x.restarting = 0, false
 	s.errors.forget(x.peer.Address)
 	s.setUserTimeout(x.peer, time.Duration(x.peer.HoldTime)*time.Second)
-	x.grip.take(s, x.peer)
+	x.grip.take(s, x.peer, p.GetTransport())
 }
 
 // keepRestarting gives the restart state bit back to sessions still to come: GoBGP takes it from all as soon as those that are established are

@@ -96,7 +96,9 @@ type Speaker struct {
 	told      bool                    // peers may have been told something since the state was read
 	unranked  bool                    // which of our paths are the best is to be looked at again
 	due       time.Time               // when it will again; zero while it does
-	rest      time.Time               // no reading of state before this
+	looked    time.Time               // when state was read last
+	took      time.Duration           // and how long that took
+	moved     bool                    // a session has come or gone since
 	err       error
 }
 
@@ -185,6 +187,7 @@ const (
 	readAfter  = 5 * time.Millisecond  // state after a change, so that changes come first
 	readEvery  = 5 * time.Second       // state, for the counters of what peers announce
 	readShare  = 20                    // at most this part of the time goes into reading state: it stops GoBGP for as long
+	newsShare  = 4                     // the same when a session has come or gone, which people wait to hear
 	readFloor  = 20 * time.Millisecond // between two readings
 )
 
@@ -229,11 +232,26 @@ func (s *Speaker) Run(ctx context.Context) {
 			s.due = time.Time{}
 			read.Reset(readEvery)
 		}
-		if s.stale && s.due.IsZero() {
-			s.due = time.Now().Add(max(readAfter, time.Until(s.rest)))
-			read.Reset(time.Until(s.due))
+		if s.stale {
+			if due := s.nextRead(time.Now()); s.due.IsZero() || due.Before(s.due) {
+				s.due = due
+				read.Reset(time.Until(due))
+			}
 		}
 	}
+}
+
+// nextRead is when to read state that is known to be stale.
+func (s *Speaker) nextRead(now time.Time) time.Time {
+	share := time.Duration(readShare)
+	if s.moved {
+		share = newsShare
+	}
+	due, rested := now.Add(readAfter), s.looked.Add(max(readFloor, share*s.took))
+	if rested.After(due) {
+		return rested
+	}
+	return due
 }
 
 func (s *Speaker) nudge() {
@@ -310,8 +328,8 @@ func (s *Speaker) read(ctx context.Context) {
 	}
 	next.RPKI = s.validator.caches()
 	news := s.told
-	s.stale, s.told = false, false
-	s.rest = time.Now().Add(max(readFloor, readShare*time.Since(began)))
+	s.stale, s.told, s.moved = false, false, false
+	s.looked, s.took = time.Now(), time.Since(began)
 	s.mu.Lock()
 	news = news || s.state.Version != next.Version || !slices.Equal(s.state.Peers, next.Peers) || !slices.Equal(s.state.RPKI, next.RPKI) || fmt.Sprint(s.state.Err) != fmt.Sprint(next.Err)
 	s.state = next

@@ -323,11 +323,15 @@ func upstreamsLimited(t *testing.T, k *market) {
 			routes = flood
 		}
 		u.set(upstreamOptions{bfd: true, password: password, near: true, routes: routes})
+		ceased := "not looked at" // only until the other end connects again, which is refused
 		bgptest.Eventually(t, 15*time.Second, func() string {
+			if ceased != "" {
+				ceased = u.ceased()
+			}
 			if p := k.m.peer(u.make() + "4"); p.Hold != fabric.ReasonMaxPrefix {
 				return fmt.Sprintf("%+v", p)
 			}
-			return u.ceased()
+			return ceased
 		})
 		bgptest.Eventually(t, 15*time.Second, func() string {
 			if p := k.m.peer(u.make() + "6"); !p.Established() {
