@@ -191,6 +191,9 @@ func TestDefaultRouteOverTwoUpstreams(t *testing.T) {
 
 func TestRoutesStayWhileSomebodyRestarts(t *testing.T) {
 	u := newUpstreams(t)
+	for n := range u.value.Peers {
+		u.value.Peers[n].GracefulRestart = 30 // sessions come back one after the other
+	}
 	u.start()
 	u.install(fabric.PeerInstall{Install: fabric.InstallAll})
 	u.routers[0].Node.IP("route add blackhole 203.0.113.1")
@@ -204,7 +207,7 @@ func TestRoutesStayWhileSomebodyRestarts(t *testing.T) {
 	u.end(syscall.SIGKILL)
 	u.routers[0].Node.IP("route del blackhole 203.0.113.1")
 	u.start()
-	u.routes("main", "203.0.113.1/32", "", 10*time.Second)
+	u.routes("main", "203.0.113.1/32", "", 25*time.Second)
 	if got := u.hops("main", "0.0.0.0/0"); got == "" {
 		t.Error("the default route went with the worker")
 	}
