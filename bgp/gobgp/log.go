@@ -125,7 +125,7 @@ func (l *logger) follow(message string, fields log.Fields) {
 		key, _ := fields["Key"].(string)
 		text, _ := fields["new"].(string)
 		a, err := netip.ParseAddr(key)
-		if err != nil {
+		if err != nil || laggardNet.Contains(a) {
 			return
 		}
 		state := strings.ToLower(strings.TrimPrefix(text, "BGP_FSM_"))

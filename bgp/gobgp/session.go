@@ -24,9 +24,11 @@ type session struct {
 	state      string
 	since      time.Time
 	flaps      int
-	failures   int    // attempts in a row that ended between connection and establishment
-	loss       string // why the session was lost last
-	restarting bool   // it was set up with the restart state bit, and has not been established since
+	failures   int       // attempts in a row that ended between connection and establishment
+	loss       string    // why the session was lost last
+	restarting bool      // it was set up with the restart state bit, and has not been established since
+	late       bool      // GoBGP has not heard of it yet, see laggard
+	kept       time.Time // until when the peer may keep our routes of before a restart; zero once it is established
 	received   int
 	most       int           // received of one family
 	restart    time.Duration // that the peer says it may take to restart; 0: it says nothing
@@ -91,7 +93,7 @@ func (s *Speaker) dropPeers(ctx context.Context, c *Config) (err error) {
 		if p, ok := want[name]; ok && p.Address == x.peer.Address {
 			s.learned.hold(p.Address.WithZone(""), restartTime(p)) // it is set up again at once
 		}
-		if e := s.deletePeer(ctx, x.peer); e != nil {
+		if e := s.deletePeer(ctx, x); e != nil {
 			err = errors.Join(err, fmt.Errorf("end session with BGP peer %q: %w", name, e))
 			continue
 		}
@@ -126,11 +128,20 @@ func (s *Speaker) holdPaths(c *Config) {
 // addPeers sets up the sessions of c that are not there yet.
 func (s *Speaker) addPeers(ctx context.Context, c *Config) (err error) {
 	for _, p := range c.Peers {
-		if _, ok := s.sessions[p.Name]; ok {
+		x, ok := s.sessions[p.Name]
+		if ok && !x.late {
 			continue
 		}
-		x := newSession(p)
-		x.restarting = c.Restarting && time.Since(s.began) < time.Duration(p.GracefulRestart)*time.Second
+		if !ok {
+			x = newSession(p)
+			if until := s.began.Add(restartTime(p)); c.Restarting && time.Now().Before(until) {
+				x.restarting, x.kept = true, until
+			}
+		}
+		if x.late = s.laggard.late(x, time.Now()); x.late {
+			s.sessions[p.Name] = x
+			continue
+		}
 		if e := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: apiPeer(p, x.restarting, false)}); e != nil {
 			err = errors.Join(err, fmt.Errorf("set up session with BGP peer %q: %w", p.Name, e))
 			continue
@@ -141,7 +152,11 @@ func (s *Speaker) addPeers(ctx context.Context, c *Config) (err error) {
 	return err
 }
 
-func (s *Speaker) deletePeer(ctx context.Context, p fabric.RoutingPeer) error {
+func (s *Speaker) deletePeer(ctx context.Context, x *session) error {
+	p := x.peer
+	if x.late {
+		return nil
+	}
 	if p.Password != "" && s.running.Accepts() {
 		// Only an update takes the key from the listening socket; it also resets the session, which goes anyway.
 		open := apiPeer(p, false, false)
@@ -271,7 +286,7 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	}
 	s.log.Info("session established", "peer", x.peer.Name, "address", x.peer.Address)
 	s.book.session(x.carried(), true)
-	x.failures, x.restarting = 0, false
+	x.failures, x.restarting, x.kept = 0, false, time.Time{}
 	s.errors.forget(x.peer.Address)
 	s.setUserTimeout(x.peer, time.Duration(x.peer.HoldTime)*time.Second)
 	x.grip.take(s, x.peer, p.GetTransport())
@@ -281,7 +296,7 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 // synchronised, and the peers of the others would then drop the routes they kept.
 func (s *Speaker) keepRestarting(ctx context.Context) {
 	for _, x := range s.sessions {
-		if x.restarting && x.held.IsZero() && x.state != established && s.phases.lacksBit(x.peer.Address.WithZone("")) {
+		if x.restarting && !x.late && x.held.IsZero() && x.state != established && s.phases.lacksBit(x.peer.Address.WithZone("")) {
 			s.recycle(ctx, x)
 		}
 	}
@@ -415,6 +430,7 @@ func (s *Speaker) shutdown(ctx context.Context) {
 	if s.running == nil {
 		return
 	}
+	s.endLaggard(ctx)
 	if err := s.server.StopBgp(ctx, &api.StopBgpRequest{}); err != nil {
 		s.log.Warn("cannot end all sessions", "error", err)
 	}

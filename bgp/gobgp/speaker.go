@@ -86,6 +86,7 @@ type Speaker struct {
 	classes   *classes
 	round     uint64                  // of classify
 	keys      map[netip.Prefix]string // that listening sockets have
+	laggard   *laggard                // nil: there is none
 	closed    bool                    // listening sockets take nothing of other hosts
 	imports   string                  // that are in force, see importKey
 	judged    map[netip.Addr]string   // what the paths that are kept were judged by, see importRules
@@ -211,12 +212,14 @@ func (s *Speaker) Run(ctx context.Context) {
 			if s.apply(ctx); s.err != nil {
 				retry.Reset(retryAfter)
 			}
+			s.releaseLaggard(ctx)
 		case <-s.fail:
 			s.endFailed(ctx)
 		case <-retry.C:
 			s.nudge()
 		case p := <-s.events:
 			s.event(ctx, p)
+			s.releaseLaggard(ctx)
 		case <-s.phases.fresh:
 			s.keepRestarting(ctx)
 		case <-s.validator.data:
@@ -229,6 +232,7 @@ func (s *Speaker) Run(ctx context.Context) {
 			s.stale = true
 		case <-read.C:
 			s.read(ctx)
+			s.releaseLaggard(ctx)
 			s.due = time.Time{}
 			read.Reset(readEvery)
 		}
@@ -304,6 +308,9 @@ func (s *Speaker) carryOut(ctx context.Context, c *Config) (done bool, err error
 	if s.running == nil {
 		if err := s.start(ctx, *c.Speaker, c.Closed); err != nil {
 			return false, err
+		}
+		if c.Restarting && len(c.Peers) > 1 {
+			s.startLaggard(ctx)
 		}
 	}
 	// Sessions that go, go first: their addresses may be another's now. Sessions that come, come last: their first words are complete then.
