@@ -90,6 +90,7 @@ type NIC struct {
 // Pools is where root file systems live. CreateVolume makes a volume completely or not at all; one that exists is a conflict with reason
 // "volume-exists". DeleteVolume of what is not there is no error. Mount gives the directory of a volume.
 type Pools interface {
+	HasVolume(ctx context.Context, pool, volume string) (bool, error)
 	CreateVolume(ctx context.Context, pool, volume string, fill func(ctx context.Context, root string) error) error
 	DeleteVolume(ctx context.Context, pool, volume string) error
 	Mount(ctx context.Context, pool, volume string) (root string, err error)

@@ -141,6 +141,11 @@ func (f *fakeRuntime) started(name string) int {
 // fakePools has one pool that is a directory.
 type fakePools struct{ dir string }
 
+func (p fakePools) HasVolume(_ context.Context, _, volume string) (bool, error) {
+	_, err := os.Stat(filepath.Join(p.dir, volume))
+	return err == nil, nil
+}
+
 func (p fakePools) CreateVolume(ctx context.Context, _, volume string, fill func(context.Context, string) error) error {
 	root := filepath.Join(p.dir, volume)
 	if err := os.Mkdir(root, 0o755); errors.Is(err, os.ErrExist) {

@@ -438,6 +438,30 @@ func TestForeignVolumeIsNotTaken(t *testing.T) {
 	})
 }
 
+// killedPools end the daemon while it creates a volume.
+type killedPools struct{ fakePools }
+
+func (killedPools) CreateVolume(context.Context, string, string, func(context.Context, string) error) error {
+	return errors.New("the daemon was killed")
+}
+
+func TestForeignVolumeOutlivesACrash(t *testing.T) {
+	inBubble(t, func(m *member) {
+		m.put(m.instance("c1", m.importImage(m.images, "m1")))
+		precious := filepath.Join(m.dir, "pool", "c1", "precious")
+		if err := os.MkdirAll(precious, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		m.module.o.Pools = killedPools{m.module.o.Pools.(fakePools)}
+		m.reconcile()
+		m.restart()
+		m.reconcile()
+		if _, err := os.Stat(precious); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestImageIsFetched(t *testing.T) {
 	inBubble(t, func(m *member) {
 		remote := NewImages(filepath.Join(m.dir, "remote"))

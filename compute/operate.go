@@ -120,7 +120,8 @@ func (m *Module) idsOf(config fabric.Config) (IDMap, error) {
 	return m.o.IDs()
 }
 
-// create makes the root volume of an instance. The record comes first, so that what a crash leaves half done is known as such.
+// create makes the root volume of an instance. The record comes before the volume, so that what a crash leaves half done is known as such, and only
+// where there is no volume of that name, so that what a crash leaves is never taken for an earlier attempt of ours when it is somebody else's.
 func (m *Module) create(ctx context.Context, v fabric.View, s situation) error {
 	config, _ := s.instance.Expanded(v.Desired)
 	ids, err := m.idsOf(config)
@@ -135,6 +136,11 @@ func (m *Module) create(ctx context.Context, v fabric.View, s situation) error {
 		if err := m.o.Pools.DeleteVolume(ctx, s.record.Pool, s.name); err != nil {
 			return fmt.Errorf("create instance %q: drop an earlier attempt: %w", s.name, err)
 		}
+	} else if there, err := m.o.Pools.HasVolume(ctx, r.Pool, s.name); err != nil {
+		return fmt.Errorf("create instance %q: look for a volume of that name: %w", s.name, err)
+	} else if there {
+		return fabric.Conflictf("volume-exists", "create instance %q: storage pool %q on this member has a volume of that name that no instance is known to have", s.name, r.Pool).
+			WithFix("move it out of the pool, or give the instance another name")
 	}
 	if err := m.records.save(s.name, r); err != nil {
 		return fmt.Errorf("create instance %q: %w", s.name, err)

@@ -198,6 +198,16 @@ func (m *Module) CreateVolume(ctx context.Context, pool, volume string, fill fun
 	return driver.CreateVolume(ctx, p, volume, fill)
 }
 
+// HasVolume tells whether a pool by name has a volume.
+func (m *Module) HasVolume(ctx context.Context, pool, volume string) (bool, error) {
+	driver, p, err := m.open(pool)
+	if err != nil {
+		return false, err
+	}
+	all, err := driver.Volumes(ctx, p)
+	return slices.Contains(all, volume), err
+}
+
 // DeleteVolume is Driver.DeleteVolume for a pool by name. In a pool that this member does not have there is nothing to delete.
 func (m *Module) DeleteVolume(ctx context.Context, pool, volume string) error {
 	driver, p, err := m.open(pool)

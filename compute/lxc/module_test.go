@@ -24,6 +24,11 @@ import (
 // directories are pools of one volume each per instance.
 type directories struct{ dir string }
 
+func (d directories) HasVolume(_ context.Context, _, volume string) (bool, error) {
+	_, err := os.Stat(filepath.Join(d.dir, volume))
+	return err == nil, nil
+}
+
 func (d directories) CreateVolume(ctx context.Context, _, volume string, fill func(context.Context, string) error) error {
 	if err := os.Mkdir(filepath.Join(d.dir, volume), 0o755); err != nil {
 		return err
