@@ -26,6 +26,9 @@ type Runtime interface {
 	// SetNetwork makes the addresses and routes inside a running container those of n, now and when the guest reboots itself. NICs are
 	// matched by Inside; those that the container was started without are passed over.
 	SetNetwork(ctx context.Context, name string, n Network) error
+	// SetResources makes the limits of a running container those of x, now and when the guest reboots itself. Less memory than is in use is
+	// refused with the reason "memory-in-use".
+	SetResources(ctx context.Context, name string, x Resources) error
 	// Exec runs a command in a running container with exactly the environment of r. A command killed by a signal has status 128 plus the
 	// signal's number.
 	Exec(ctx context.Context, name string, r fabric.ExecRequest) (status int, err error)
@@ -53,6 +56,7 @@ type Container struct {
 	BootID    string         // of the kernel under which it was last started
 	StartedAt time.Time
 	Network   Network // as last set
+	Resources Resources
 }
 
 // Spec is a container to start.
@@ -61,11 +65,16 @@ type Spec struct {
 	Root        string // directory of its root file system, owned as IDs says
 	IDs         IDMap  // zero: privileged
 	Nesting     bool
-	Memory      int64 // bytes, 0 for no limit
-	Processes   int   // 0 for no limit
+	Resources   Resources
 	Environment map[string]string
 	Boots       uint64
 	Network     Network
+}
+
+// Resources are the most that a container may use.
+type Resources struct {
+	Memory    int64 `json:"memory"`    // bytes, 0 for no limit
+	Processes int   `json:"processes"` // 0 for no limit
 }
 
 // Network is what a container has of the network.

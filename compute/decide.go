@@ -17,6 +17,7 @@ const (
 	stepStop    step = "stop"    //
 	stepRemove  step = "remove"  // everything of it on this member
 	stepNetwork step = "network" // addresses inside, while it runs
+	stepLimit   step = "limit"   // what it may use, while it runs
 )
 
 // situation is all that the next step for an instance depends on.
@@ -34,6 +35,7 @@ type situation struct {
 	pool       bool          // the pool can be used here
 	network    Network       // wanted
 	networkErr *fabric.Error // why it can't be had now
+	resources  Resources     // wanted
 }
 
 // gone tells whether nothing of the instance may stay here: it is not desired, to be deleted, or what is here is an earlier one of its name.
@@ -84,6 +86,9 @@ func decideRunning(s situation) (step, *fabric.Error) {
 		}
 		if s.networkErr == nil && !sameAddresses(s.container.Network, adapt(s.container.Network, s.network)) {
 			return stepNetwork, nil
+		}
+		if s.container.Resources != s.resources {
+			return stepLimit, nil
 		}
 		return stepNone, nil
 	}

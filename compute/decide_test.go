@@ -57,6 +57,7 @@ func TestDecide(t *testing.T) {
 		}, stepNone, ""},
 		{"start without its network", func(s *situation) { s.container.State, s.networkErr = ContainerStopped, down }, stepNone, "network-down"},
 		{"runs on without its network", func(s *situation) { s.networkErr = down }, stepNone, ""},
+		{"may use less", func(s *situation) { s.resources.Memory = 1 << 20 }, stepLimit, ""},
 		{"gone", func(s *situation) { s.instance, s.container.State = nil, ContainerStopped }, stepRemove, ""},
 		{"gone with its member, runs", func(s *situation) { s.instance, s.outsider = nil, true }, stepStop, ""},
 		{"gone with its member", func(s *situation) { s.instance, s.outsider, s.container.State = nil, true, ContainerStopped }, stepNone, ""},

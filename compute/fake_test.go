@@ -65,7 +65,7 @@ func (f *fakeRuntime) Start(_ context.Context, s Spec) error {
 	f.nextPID++
 	f.specs[s.Name] = s
 	f.containers[s.Name] = Container{
-		State: ContainerRunning, Process: fabric.Process{PID: f.nextPID, Start: uint64(f.nextPID)}, Boots: s.Boots, BootID: bootIDForTest, StartedAt: time.Now(), Network: s.Network,
+		State: ContainerRunning, Process: fabric.Process{PID: f.nextPID, Start: uint64(f.nextPID)}, Boots: s.Boots, BootID: bootIDForTest, StartedAt: time.Now(), Network: s.Network, Resources: s.Resources,
 	}
 	return nil
 }
@@ -102,6 +102,18 @@ func (f *fakeRuntime) Remove(_ context.Context, name string) error {
 		f.t.Errorf("remove of %s, which runs", name)
 	}
 	delete(f.containers, name)
+	return nil
+}
+
+func (f *fakeRuntime) SetResources(_ context.Context, name string, x Resources) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.containers[name]
+	if c.State != ContainerRunning {
+		f.t.Errorf("limits for %s, which does not run", name)
+	}
+	c.Resources = x
+	f.containers[name] = c
 	return nil
 }
 

@@ -169,6 +169,7 @@ func (m *Module) situation(v fabric.View, name string, kept map[string]record, c
 	s.instance = i
 	config, _ := i.Expanded(v.Desired)
 	s.autostart = fabric.ParseBool(fabric.InstanceKeys.Get(config, "boot.autostart"))
+	s.resources = resourcesOf(config)
 	s.facts = v.Facts.Pools != nil && v.Facts.Networks != nil
 	_, s.pool = v.Facts.Pools[i.Pool]
 	s.network, s.networkErr = wantedNetwork(v.Desired, i, v.Facts.Networks)

@@ -16,6 +16,7 @@ const (
 	stopTimeout    = 30 * time.Second // after the guest's own time
 	removeTimeout  = 10 * time.Minute
 	networkTimeout = 10 * time.Second
+	limitTimeout   = 10 * time.Second
 	lateAfter      = 30 * time.Second // past the deadline: what was told to end has not
 )
 
@@ -93,6 +94,8 @@ func (m *Module) operation(v fabric.View, s situation, next step) (time.Duration
 		return networkTimeout, func(ctx context.Context) error {
 			return m.o.Runtime.SetNetwork(ctx, s.name, adapt(s.container.Network, s.network))
 		}
+	case stepLimit:
+		return limitTimeout, func(ctx context.Context) error { return m.o.Runtime.SetResources(ctx, s.name, s.resources) }
 	case stepRemove:
 		return removeTimeout, func(ctx context.Context) error { return m.remove(ctx, s) }
 	}
@@ -118,6 +121,13 @@ func (m *Module) idsOf(config fabric.Config) (IDMap, error) {
 		return IDMap{}, nil
 	}
 	return m.o.IDs()
+}
+
+// resourcesOf are the most that an instance may use. Values have been checked when they were set.
+func resourcesOf(config fabric.Config) (x Resources) {
+	x.Memory, _ = fabric.ParseSize(config["limits.memory"])
+	x.Processes, _ = strconv.Atoi(config["limits.processes"])
+	return x
 }
 
 // create makes the root volume of an instance. The record comes before the volume, so that what a crash leaves half done is known as such, and only
@@ -167,17 +177,9 @@ func (m *Module) create(ctx context.Context, v fabric.View, s situation) error {
 func (m *Module) start(ctx context.Context, v fabric.View, s situation) error {
 	config, _ := s.instance.Expanded(v.Desired)
 	spec := Spec{
-		Name: s.name, Boots: s.instance.Boots, Network: s.network, Environment: variables(config),
+		Name: s.name, Boots: s.instance.Boots, Network: s.network, Resources: s.resources, Environment: variables(config),
 		Nesting: fabric.ParseBool(fabric.InstanceKeys.Get(config, "security.nesting")),
 	}
-	if limit := config["limits.memory"]; limit != "" {
-		bytes, err := fabric.ParseSize(limit)
-		if err != nil {
-			return fabric.Invalidf("bad-value", "start instance %q: limits.memory: %w", s.name, err)
-		}
-		spec.Memory = bytes
-	}
-	spec.Processes, _ = strconv.Atoi(config["limits.processes"])
 	var err error
 	if spec.IDs, err = m.idsOf(config); err != nil {
 		return err

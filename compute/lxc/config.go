@@ -93,11 +93,11 @@ func items(spec compute.Spec, s surroundings) []item {
 			item{"lxc.mount.entry", "sysfs dev/.lxc/sys sysfs create=dir,optional 0 0"},
 		)
 	}
-	if spec.Memory > 0 {
-		all = append(all, item{pick(s.memoryV1, "lxc.cgroup.memory.limit_in_bytes", "lxc.cgroup2.memory.max"), strconv.FormatInt(spec.Memory, 10)})
+	if n := spec.Resources.Memory; n > 0 {
+		all = append(all, item{pick(s.memoryV1, "lxc.cgroup.memory.limit_in_bytes", "lxc.cgroup2.memory.max"), strconv.FormatInt(n, 10)})
 	}
-	if spec.Processes > 0 {
-		all = append(all, item{pick(s.pidsV1, "lxc.cgroup.pids.max", "lxc.cgroup2.pids.max"), strconv.Itoa(spec.Processes)})
+	if n := spec.Resources.Processes; n > 0 {
+		all = append(all, item{pick(s.pidsV1, "lxc.cgroup.pids.max", "lxc.cgroup2.pids.max"), strconv.Itoa(n)})
 	}
 	for _, k := range slices.Sorted(maps.Keys(spec.Environment)) {
 		all = append(all, item{"lxc.environment", k + "=" + spec.Environment[k]})

@@ -26,7 +26,7 @@ func values(all []item, key string) []string {
 
 func TestItems(t *testing.T) {
 	spec := compute.Spec{
-		Name: "c1", Root: "/r", IDs: compute.IDMap{UID: 5, GID: 6, Size: 7}, Memory: 1 << 20, Processes: 9, Environment: map[string]string{"B": "2", "A": "1"},
+		Name: "c1", Root: "/r", IDs: compute.IDMap{UID: 5, GID: 6, Size: 7}, Resources: compute.Resources{Memory: 1 << 20, Processes: 9}, Environment: map[string]string{"B": "2", "A": "1"},
 		Network: compute.Network{NICs: []compute.NIC{{Inside: "eth0", Link: "f1", Bridge: "br", MAC: "m", MTU: 1400}}},
 	}
 	v1 := surroundings{dir: "/d", cgroups: "p/c1", memoryV1: true, pidsV1: true, bootHook: "hook", namespace: true, seccomp: "/s"}
@@ -52,7 +52,7 @@ func TestItems(t *testing.T) {
 			t.Errorf("%s is %q, want %q", key, values(got, key), want)
 		}
 	}
-	got = items(compute.Spec{Name: "p", Memory: 5}, surroundings{})
+	got = items(compute.Spec{Name: "p", Resources: compute.Resources{Memory: 5}}, surroundings{})
 	for key, want := range map[string][]string{
 		"lxc.idmap":              nil,
 		"lxc.cgroup2.memory.max": {"5"},

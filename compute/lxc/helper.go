@@ -145,6 +145,15 @@ func helpBoot(dir string) (err error) {
 	if err := applyNetwork(r.Init, compute.Network{}, network); err != nil {
 		return err
 	}
+	limits, err := readJSON[limits](filepath.Join(dir, limitsFile))
+	if err != nil {
+		return err
+	}
+	if limits.Cgroup != "" { // liblxc gives a guest that reboots itself the limits of its start again
+		if err := limits.apply(); err != nil {
+			return err
+		}
+	}
 	return writeJSON(filepath.Join(dir, runFile), r)
 }
 

@@ -45,6 +45,7 @@ type Runtime struct {
 const (
 	startFile   = "start.json"   // startRequest of the last start
 	networkFile = "network.json" // compute.Network as last set
+	limitsFile  = "limits.json"  // limits as last set
 	runFile     = "run.json"     // run, written when init is about to begin
 	lockFile    = "lock"         // held by the helper while it starts the container
 	lxcLog      = "lxc.log"
@@ -130,7 +131,13 @@ func (r *Runtime) container(name string) (compute.Container, error) {
 	if err != nil {
 		return compute.Container{}, err
 	}
-	c := compute.Container{State: compute.ContainerStopped, Boots: last.Boots, BootID: last.BootID, StartedAt: last.StartedAt, Network: network}
+	limits, err := readJSON[limits](r.path(name, limitsFile))
+	if err != nil {
+		return compute.Container{}, err
+	}
+	c := compute.Container{
+		State: compute.ContainerStopped, Boots: last.Boots, BootID: last.BootID, StartedAt: last.StartedAt, Network: network, Resources: limits.Resources,
+	}
 	switch {
 	case alive(last.Init):
 		c.State, c.Process = compute.ContainerRunning, last.Init

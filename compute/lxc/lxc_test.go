@@ -284,32 +284,67 @@ func TestStartThatHangsIsBounded(t *testing.T) {
 	}
 }
 
-func TestLimitsAndPrivileged(t *testing.T) {
-	h := newHost(t, busyboximage.Options{})
-	spec := h.spec("c1")
-	spec.Memory, spec.Processes, spec.Nesting = 64<<20, 50, true
-	spec.Environment = map[string]string{"GREETING": "hello\nworld"}
-	c := h.start(t, spec)
-	proc := filepath.Join("/proc", strconv.Itoa(c.Process.PID))
-	if env, err := os.ReadFile(filepath.Join(proc, "environ")); err != nil || !strings.Contains(string(env), "GREETING=hello\nworld\x00") {
-		t.Errorf("environment of init is %q, %v", env, err)
-	}
+// limited looks at the limits of a container that the kernel has.
+func (h *host) limited(t *testing.T, name, memory, processes string) {
+	t.Helper()
 	found := 0
 	roots, _ := hierarchies()
 	for _, root := range roots {
-		for file, want := range map[string]string{"memory.limit_in_bytes": "67108864\n", "memory.max": "67108864\n", "pids.max": "50\n"} {
-			got, err := os.ReadFile(filepath.Join(root, h.runtime.cgroups, "c1", file))
+		for file, want := range map[string]string{"memory.limit_in_bytes": memory, "memory.max": memory, "pids.max": processes} {
+			got, err := os.ReadFile(filepath.Join(root, h.runtime.cgroups, name, file))
 			if err != nil {
 				continue
 			}
-			if found++; string(got) != want {
-				t.Errorf("%s in %s is %q", file, root, got)
+			if found++; strings.TrimSpace(string(got)) != want {
+				t.Errorf("%s in %s is %q, want %s", file, root, got, want)
 			}
 		}
 	}
 	if found != 2 {
 		t.Errorf("%d limits are set", found)
 	}
+}
+
+func TestLimitsChangeWhileItRuns(t *testing.T) {
+	h := newHost(t, busyboximage.Options{})
+	c := h.start(t, h.spec("c1"))
+	h.booted(t, "c1")
+	want := compute.Resources{Memory: 32 << 20, Processes: 40}
+	if err := h.runtime.SetResources(t.Context(), "c1", want); err != nil {
+		t.Fatal(err)
+	}
+	h.limited(t, "c1", "33554432", "40")
+	if status, out := h.exec(t, "c1", "reboot", "-f"); status != 0 && status != 137 {
+		t.Errorf("reboot: %d, %q", status, out)
+	}
+	h.until(t, "second life", func() bool {
+		got := h.container(t, "c1")
+		return got.State == compute.ContainerRunning && got.Process != c.Process
+	})
+	h.limited(t, "c1", "33554432", "40")
+	if got := h.container(t, "c1").Resources; got != want {
+		t.Errorf("limits are %+v", got)
+	}
+	if err := h.runtime.SetResources(t.Context(), "c1", compute.Resources{Memory: 1, Processes: 40}); fabric.ReasonOf(err) != "memory-in-use" {
+		t.Errorf("less memory than is in use: %v", err)
+	}
+	if err := h.runtime.SetResources(t.Context(), "c1", compute.Resources{Memory: 48 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	h.limited(t, "c1", "50331648", "max")
+}
+
+func TestLimitsAndPrivileged(t *testing.T) {
+	h := newHost(t, busyboximage.Options{})
+	spec := h.spec("c1")
+	spec.Resources, spec.Nesting = compute.Resources{Memory: 64 << 20, Processes: 50}, true
+	spec.Environment = map[string]string{"GREETING": "hello\nworld"}
+	c := h.start(t, spec)
+	proc := filepath.Join("/proc", strconv.Itoa(c.Process.PID))
+	if env, err := os.ReadFile(filepath.Join(proc, "environ")); err != nil || !strings.Contains(string(env), "GREETING=hello\nworld\x00") {
+		t.Errorf("environment of init is %q, %v", env, err)
+	}
+	h.limited(t, "c1", "67108864", "50")
 	if status, out := h.exec(t, "c1", "sh", "-c", "for i in $(seq 100); do sleep 5 & done"); !strings.Contains(out, "fork") {
 		t.Errorf("a hundred processes: %d, %q", status, out)
 	}

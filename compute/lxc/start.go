@@ -52,7 +52,7 @@ func (r *Runtime) Start(ctx context.Context, spec compute.Spec) error {
 			return fmt.Errorf("start instance %q: %w", spec.Name, err)
 		}
 	}
-	if err := errors.Join(writeJSON(r.path(spec.Name, networkFile), spec.Network), writeJSON(r.path(spec.Name, startFile), request)); err != nil {
+	if err := errors.Join(writeJSON(r.path(spec.Name, networkFile), spec.Network), writeJSON(r.path(spec.Name, limitsFile), limits{Resources: spec.Resources}), writeJSON(r.path(spec.Name, startFile), request)); err != nil {
 		return fmt.Errorf("start instance %q: %w", spec.Name, err)
 	}
 	if err := r.runStart(ctx, spec.Name); err != nil {
