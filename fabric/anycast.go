@@ -3,6 +3,7 @@ package fabric
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -27,7 +28,10 @@ func (a *Anycast) Validate() error {
 	if strings.Contains(a.Name, ",") || len(a.Addresses) == 0 {
 		return Invalidf("bad-address", "anycast service %q has no address", a.Name).WithFix("give one or more, such as 203.0.113.53/32")
 	}
-	for _, p := range a.Addresses {
+	for i, p := range a.Addresses {
+		if slices.Contains(a.Addresses[:i], p) {
+			return Invalidf("bad-address", "anycast service %q: %s is there twice", a.Name, p)
+		}
 		if !p.IsValid() || !p.IsSingleIP() || p.Addr().Is4In6() {
 			return Invalidf("bad-address", "anycast service %q: %s is not a single address", a.Name, p).WithFix("use length /32 for IPv4 and /128 for IPv6")
 		}

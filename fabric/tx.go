@@ -32,7 +32,11 @@ func (tx *Tx) Put(o Object) error {
 		return err
 	}
 	key := KeyOf(o)
-	for _, c := range o.Claims() {
+	claims := o.Claims()
+	for i, c := range claims {
+		if slices.Contains(claims[:i], c) {
+			return Invalidf("in-use", "%s: it has %s %s twice", key, c.Space, c.Value)
+		}
 		if holder, held := tx.next.claims[c]; held && holder != key {
 			return Conflictf("in-use", "%s: %s %s belongs to %s", key, c.Space, c.Value, holder)
 		}
@@ -129,6 +133,11 @@ func (tx *Tx) Finish(revision uint64) ([]Row, *Snapshot, error) {
 		}
 		if c, ok := o.(checker); ok {
 			if err := c.check(tx.next); err != nil {
+				return nil, nil, err
+			}
+		}
+		if c, ok := o.(changeChecker); ok {
+			if err := c.checkChange(tx.base, tx.next); err != nil {
 				return nil, nil, err
 			}
 		}

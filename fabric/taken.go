@@ -1,0 +1,176 @@
+package fabric
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// changeChecker is a checker that looks at what a change makes new. What was there before stays, whatever else has come to be: an instance has to
+// be stoppable even if its routes are in somebody's way.
+type changeChecker interface {
+	checkChange(base, next *Snapshot) error
+}
+
+// nowhere are prefixes to which no router leads (RFC 6890).
+func nowhere() []netip.Prefix {
+	return []netip.Prefix{
+		netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/3"),
+		netip.MustParsePrefix("::/127"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
+	}
+}
+
+// externalRoute is a prefix that is routed to a NIC of an instance.
+type externalRoute struct {
+	prefix      netip.Prefix
+	device, key string
+}
+
+// externalRoutes are those of all NICs of an instance.
+func (i *Instance) externalRoutes(s *Snapshot) []externalRoute {
+	var all []externalRoute
+	_, devices := i.Expanded(s)
+	for name, device := range devices {
+		for _, key := range []string{"ipv4.routes.external", "ipv6.routes.external"} {
+			prefixes, _ := ParsePrefixes(device[key]) // validated with the device
+			for _, p := range prefixes {
+				all = append(all, externalRoute{p, name, key})
+			}
+		}
+	}
+	return all
+}
+
+// checkChange refuses routes to the instance that would take addresses from others.
+func (i *Instance) checkChange(base, next *Snapshot) error {
+	routes := i.externalRoutes(next)
+	if len(routes) == 0 {
+		return nil
+	}
+	var before []externalRoute
+	if old, ok := base.Instance(i.Name); ok {
+		before = old.externalRoutes(base)
+	}
+	for _, r := range routes {
+		if !slices.Contains(before, r) {
+			if err := i.checkRoute(next, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (i *Instance) checkRoute(next *Snapshot, r externalRoute) error {
+	if r.prefix.Bits() == 0 {
+		return Invalidf("bad-value", "instance %q: %s of NIC %s: %s is everything: the member would draw all traffic of its routers to the instance", i.Name, r.key, r.device, r.prefix).
+			WithFix("name the prefixes that the instance is to have")
+	}
+	for _, p := range nowhere() {
+		if p.Overlaps(r.prefix) {
+			return Invalidf("bad-value", "instance %q: %s of NIC %s: %s has addresses of %s, which no router leads to", i.Name, r.key, r.device, r.prefix, p)
+		}
+	}
+	for _, s := range next.Anycasts() {
+		if slices.Contains(s.Addresses, r.prefix) {
+			return Conflictf("address-taken", "instance %q: %s of NIC %s: %s belongs to anycast service %q", i.Name, r.key, r.device, r.prefix.Addr(), s.Name).
+				WithFix("make the instance a copy of the service instead (anycast=%s), or use another address", s.Name)
+		}
+	}
+	if what := next.taken(r.prefix); what != "" {
+		return Conflictf("address-taken", "instance %q: %s of NIC %s: %s %s", i.Name, r.key, r.device, r.prefix, what).WithFix("use another prefix")
+	}
+	return nil
+}
+
+// checkChange is that of each instance with the profile.
+func (p *Profile) checkChange(base, next *Snapshot) error {
+	for _, i := range next.Instances() {
+		if slices.Contains(i.Profiles, p.Name) {
+			if err := i.checkChange(base, next); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkChange refuses addresses that are somebody's.
+func (a *Anycast) checkChange(base, next *Snapshot) error {
+	var before []netip.Prefix
+	if old, ok := base.Anycast(a.Name); ok {
+		before = old.Addresses
+	}
+	for _, p := range a.Addresses {
+		if slices.Contains(before, p) {
+			continue
+		}
+		what := next.taken(p)
+		if i := next.routedTo(func(r netip.Prefix) bool { return r == p }); what == "" && i != nil {
+			what = "is routed to instance \"" + i.Name + "\""
+		}
+		if what != "" {
+			return Conflictf("address-taken", "anycast service %q: %s %s", a.Name, p.Addr(), what).WithFix("use another address")
+		}
+	}
+	return nil
+}
+
+// checkChange refuses subnets in which others have addresses already.
+func (n *Network) checkChange(base, next *Snapshot) error {
+	var before []netip.Prefix
+	if old, ok := base.Network(n.Name); ok {
+		before = old.Subnets()
+	}
+	for _, gateway := range n.Subnets() {
+		subnet := gateway.Masked()
+		if slices.ContainsFunc(before, func(g netip.Prefix) bool { return g.Masked() == subnet }) {
+			continue
+		}
+		within := func(p netip.Prefix) bool { return subnet.Bits() <= p.Bits() && subnet.Contains(p.Addr()) }
+		for _, s := range next.Anycasts() {
+			if at := slices.IndexFunc(s.Addresses, within); at >= 0 {
+				return Conflictf("address-taken", "network %q: anycast service %q has %s, which is inside of %s", n.Name, s.Name, s.Addresses[at].Addr(), subnet).WithFix("use another subnet")
+			}
+		}
+		if i := next.routedTo(within); i != nil {
+			return Conflictf("address-taken", "network %q: a prefix inside of %s is routed to instance %q", n.Name, subnet, i.Name).WithFix("use another subnet")
+		}
+	}
+	return nil
+}
+
+// routedTo is the first instance that has such a prefix routed to it, nil where none has.
+func (s *Snapshot) routedTo(such func(netip.Prefix) bool) *Instance {
+	for _, i := range s.Instances() {
+		if slices.ContainsFunc(i.externalRoutes(s), func(r externalRoute) bool { return such(r.prefix) }) {
+			return i
+		}
+	}
+	return nil
+}
+
+// taken tells whose a prefix is, as the rest of a sentence: a network's, a member's or a router's. Shorter prefixes may have all of these
+// inside of them, because the longest match counts.
+func (s *Snapshot) taken(p netip.Prefix) string {
+	for _, n := range s.Networks() {
+		for _, gateway := range n.Subnets() {
+			if subnet := gateway.Masked(); subnet.Bits() <= p.Bits() && subnet.Contains(p.Addr()) {
+				return "is inside of " + subnet.String() + ", which network \"" + n.Name + "\" gives its instances"
+			}
+		}
+	}
+	if !p.IsSingleIP() {
+		return ""
+	}
+	for _, m := range s.Members() {
+		if m.IP().Unmap() == p.Addr() {
+			return "is the address of member \"" + m.Name + "\""
+		}
+	}
+	for _, o := range s.Peers() {
+		if o.Address == p.Addr() {
+			return "is the address of BGP peer \"" + o.Name + "\""
+		}
+	}
+	return ""
+}
