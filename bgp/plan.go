@@ -11,7 +11,7 @@ import (
 )
 
 // Port is the TCP port of BGP (RFC 4271, 8.2.1).
-const Port = 179
+const Port = fabric.BGPPort
 
 // Plan is what a member does as a BGP speaker.
 type Plan struct {
@@ -76,13 +76,10 @@ func speaker(v fabric.View) *fabric.Speaker {
 	return s
 }
 
-// listen reads core.bgp_address: ADDRESS or ADDRESS:PORT; the zero value for anything else, "none" among it.
+// listen is where a member with this core.bgp_address accepts sessions.
 func listen(value string) netip.AddrPort {
-	if a, err := netip.ParseAddr(value); err == nil {
-		return netip.AddrPortFrom(a, Port)
-	}
-	ap, _ := netip.ParseAddrPort(value)
-	return ap
+	at, _ := fabric.ParseListen(value) // validated with the member
+	return at
 }
 
 // hashID makes a BGP identifier of a name: any value but 0 will do that no other speaker has (RFC 6286).

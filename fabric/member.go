@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"time"
@@ -31,13 +32,33 @@ const DefaultFailureDomain = "default"
 var MemberKeys = KeyTable{
 	{"bgp.asn", ASN, "", ScopeMember, "AS number of this member, in place of what the cluster gives it"},
 	{"core.bgp_routerid", Addr4, "", ScopeMember, "BGP identifier; by default the member's IPv4 address, or one made from its name"},
-	{"core.bgp_address", Or(String, "none"), "none", ScopeMember, "Address (and optional port) on which to accept BGP sessions; none only dials"},
+	{"core.bgp_address", Or(ValueType{"address[:port]", checkListen}, "none"), "none", ScopeMember, "Address (and optional port) on which to accept BGP sessions; none only dials"},
 	{"bgp.drained", Bool, "false", ScopeMember, "Have peers prefer other members (bgp.drain_mode), then announce nothing, and hand over gateways; fabricctl bgp drain sets it"},
 	{"bgp.drain_grace", Integer(0, 3600), "2", ScopeMember, "Seconds between that peers have been told of the graceful shutdown and the withdraw, at least"},
 	{"bgp.drain_timeout", Integer(0, 3600), "20", ScopeMember, "Seconds after which everything is withdrawn although packets still arrive for what runs here"},
 	{"bgp.drain_mode", OneOf(string(DrainGshut), string(DrainPrepend)), string(DrainGshut), ScopeMember, "How peers are told that the member shuts down: by the community GRACEFUL_SHUTDOWN, or by a longer path (prepend) where they don't know it"},
 	{"scheduler.instance", OneOf("all", "manual"), "all", ScopeMember, "Whether instances are placed here without being told to (manual: only with a target)"},
 	{"user.*", Text, "", ScopeMember, "Free for your own use"},
+}
+
+// ParseListen reads an address on which to accept BGP sessions: ADDRESS, or ADDRESS:PORT. The zero value is for none.
+func ParseListen(v string) (netip.AddrPort, error) {
+	if v == "none" {
+		return netip.AddrPort{}, nil
+	}
+	at, err := netip.ParseAddrPort(v)
+	if a, e := netip.ParseAddr(v); e == nil {
+		at, err = netip.AddrPortFrom(a, BGPPort), nil
+	}
+	if err != nil || at.Port() == 0 || at.Addr().Zone() != "" || at.Addr().Is4In6() || at.Addr().IsMulticast() {
+		return netip.AddrPort{}, fmt.Errorf("want an address of this member, and a port if it is not %d, such as 192.0.2.11 or [2001:db8::11]:1179", BGPPort)
+	}
+	return at, nil
+}
+
+func checkListen(v string) error {
+	_, err := ParseListen(v)
+	return err
 }
 
 // Drain is how the member is to leave its BGP peers, nil while it is not.

@@ -123,3 +123,19 @@ func TestGroupsSelectMembers(t *testing.T) {
 		t.Errorf("%v", m.Groups)
 	}
 }
+
+func TestListenAddress(t *testing.T) {
+	for value, want := range map[string]string{
+		"192.0.2.11": "192.0.2.11:179", "192.0.2.11:1179": "192.0.2.11:1179", "2001:db8::11": "[2001:db8::11]:179", "[::]:1179": "[::]:1179", "0.0.0.0": "0.0.0.0:179",
+		"none": "invalid AddrPort", "foo": "", ":179": "", "192.0.2.11:0": "", "192.0.2.11/24": "", "fe80::1%eth1": "", "224.0.0.5": "",
+	} {
+		m := &fabric.Member{Header: fabric.Header{Name: "n1"}, Address: "192.0.2.1:8443", Certificate: testCertificate, Config: fabric.Config{"core.bgp_address": value}}
+		at, err := fabric.ParseListen(value)
+		if refused := m.Validate() != nil; refused != (want == "") || refused != (err != nil) {
+			t.Errorf("%s: refused %v, %v", value, refused, err)
+		}
+		if err == nil && at.String() != want {
+			t.Errorf("%s: %s, want %s", value, at, want)
+		}
+	}
+}

@@ -136,7 +136,7 @@ var reasonTexts = map[string]ReasonText{
 	ReasonDisk: {Stage: StageWorker, Cause: "the routing worker can't write its state directory",
 		Fix: "make room on the member's disk, or make the directory writable"},
 	ReasonListenFailed: {Stage: StageSpeaker, Cause: "the address to accept BGP sessions on can't be used",
-		Fix: "give the member that address, or set its core.bgp_address to none"},
+		Fix: "give the member that address, or have it accept no sessions: fabricctl cluster set MEMBER core.bgp_address=none"},
 	ReasonMemberOffline: {Stage: StageMember, Cause: "the member gives no sign of life: this is its last word",
 		Fix: "see fabricctl cluster list; routing goes on without the cluster's database as long as the host lives"},
 	ReasonNoReport: {Stage: StageWorker, Cause: "the member has not said anything of it yet",

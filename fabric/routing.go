@@ -57,6 +57,9 @@ const (
 	DrainDrained  DrainPhase = "drained"  // nothing is announced
 )
 
+// BGPPort is the TCP port of BGP (RFC 4271, 8.2.1).
+const BGPPort = 179
+
 // Speaker is this member as a BGP speaker.
 type Speaker struct {
 	ASN      uint32         `json:"asn"`
@@ -68,12 +71,12 @@ type Speaker struct {
 // Accepts tells whether somebody can connect.
 func (s Speaker) Accepts() bool { return s.Listen.IsValid() || s.Mesh.IsValid() }
 
-// Port is the TCP port on which sessions are accepted: that of Listen, or else that of BGP (RFC 4271, 8.2.1).
+// Port is the TCP port on which sessions are accepted: that of Listen, or else BGPPort.
 func (s Speaker) Port() uint16 {
 	if s.Listen.IsValid() {
 		return s.Listen.Port()
 	}
-	return 179
+	return BGPPort
 }
 
 // ListensAt tells whether Listen takes what comes for an address.

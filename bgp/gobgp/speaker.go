@@ -287,11 +287,12 @@ func (s *Speaker) apply(ctx context.Context) {
 
 // put puts c in force. Only where all of it is, and was not left for a newer one halfway, its version is: peers may count on it.
 func (s *Speaker) put(ctx context.Context, c *Config) error {
+	c, unheard := s.hearable(c)
 	done, err := s.carryOut(ctx, c)
 	if done && err == nil {
 		s.version = c.Version
 	}
-	return err
+	return errors.Join(unheard, err)
 }
 
 // carryOut does what c says; done is false where it stopped early for a newer config.

@@ -36,7 +36,7 @@ func (c *chain) fail(slug, message string) {
 
 // names are the words in capitals of fixes, each followed by what it stands for here.
 func (c *chain) names(instance, peer string) []string {
-	all := []string{"PREFIX", c.intent.Prefix.String(), "ADDRESS", c.intent.Prefix.Addr().String()}
+	all := []string{"PREFIX", c.intent.Prefix.String(), "ADDRESS", c.intent.Prefix.Addr().String(), "MEMBER", c.member}
 	add := func(word, name string) {
 		if name != "" {
 			all = append(all, word, name)
@@ -347,8 +347,8 @@ func (c *chain) peerSteps(p fabric.RoutePeer) []Step {
 		if session.Name == "" {
 			why = condition.Reason
 		}
-		if fabric.TextOfReason(why).Stage == fabric.StageSession {
-			reason = why // such as that it is held down, and for what
+		if stage := fabric.TextOfReason(why).Stage; stage == fabric.StageSession || stage == fabric.StageSpeaker {
+			reason = why // such as that it is held down, and for what, or that there can't be any session
 		}
 		s := bad(reason, cmp.Or(p.Message, session.LastError, condition.Message), c.names("", fabric.PeerOfSession(p.Peer)))
 		s.Since = session.Since

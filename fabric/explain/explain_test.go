@@ -160,6 +160,11 @@ func TestEveryBlocker(t *testing.T) {
 			w.say(fabric.Condition{Object: fabric.Key{Kind: fabric.KindPeer, Name: "tor1"}, Member: "n1", Type: fabric.ConditionSession, Reason: fabric.ReasonMaxPrefix, Message: "too much"})
 			w.route("n1", "instance/web1", "10.50.0.7/32", fabric.AnnounceInstance, withCopy(missing(fabric.ReasonSessionDown), "", ""))
 		}, Blocked, fabric.ReasonMaxPrefix, fabric.StageSession, "max-prefix"},
+		{"no session can be set up", "10.50.0.7", func(w *world) {
+			w.instance("web1", fabric.InstanceRunning, nil)
+			w.say(fabric.Condition{Object: fabric.Key{Kind: fabric.KindPeer, Name: "tor1"}, Member: "n1", Type: fabric.ConditionSession, Reason: fabric.ReasonListenFailed, Message: "no such address"})
+			w.route("n1", "instance/web1", "10.50.0.7/32", fabric.AnnounceInstance, withCopy(missing(fabric.ReasonSessionDown), "", ""))
+		}, Blocked, fabric.ReasonListenFailed, fabric.StageSpeaker, "cluster set n1 core.bgp_address=none"},
 		{"being told", "10.50.0.7", func(w *world) {
 			w.instance("web1", fabric.InstanceRunning, nil)
 			w.route("n1", "instance/web1", "10.50.0.7/32", fabric.AnnounceInstance, withCopy(missing(fabric.ReasonSending), "", ""))

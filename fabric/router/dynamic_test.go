@@ -166,7 +166,7 @@ func TestDynamicCondition(t *testing.T) {
 		for _, x := range c.sessions {
 			sessions[x.Name] = x
 		}
-		got := sessionCondition(v, p, sessions, "")
+		got := sessionCondition(v, p, sessions, fabric.WorkerState{}, "")
 		var shown []string
 		for _, x := range fabric.SessionsOf(got) {
 			shown = append(shown, x.Name)

@@ -281,7 +281,9 @@ func conditions(v fabric.View, plan bgp.Plan, state *fabric.RoutingState, down s
 	var all []fabric.Condition
 	sessions := map[string]fabric.PeerState{}
 	routes := map[fabric.Key][]fabric.RouteState{}
+	worker := fabric.WorkerState{}
 	if state != nil {
+		worker = state.Worker
 		for _, p := range state.Peers {
 			sessions[p.Name] = p
 		}
@@ -294,12 +296,12 @@ func conditions(v fabric.View, plan bgp.Plan, state *fabric.RoutingState, down s
 	}
 	for _, p := range v.Desired.Peers() {
 		if p.On(v.Desired, v.Member) {
-			all = append(all, sessionCondition(v, p, sessions, down))
+			all = append(all, sessionCondition(v, p, sessions, worker, down))
 		}
 	}
 	for _, p := range plan.Peers {
 		if p.Mesh {
-			all = append(all, sessionCondition(v, &fabric.Peer{Header: fabric.Header{Name: p.Name}}, sessions, down))
+			all = append(all, sessionCondition(v, &fabric.Peer{Header: fabric.Header{Name: p.Name}}, sessions, worker, down))
 		}
 	}
 	for _, r := range v.Desired.RPKIs() {
@@ -321,7 +323,7 @@ func before(v fabric.View) []fabric.Condition {
 		func(c fabric.Condition) bool { return c.Member != v.Member })
 }
 
-func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.PeerState, down string) fabric.Condition {
+func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.PeerState, worker fabric.WorkerState, down string) fabric.Condition {
 	c := fabric.Condition{Object: fabric.KeyOf(p), Type: fabric.ConditionSession, Observed: p.Revision}
 	session, known := sessions[p.Name]
 	var many []fabric.PeerState
@@ -333,6 +335,8 @@ func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.
 		c.Reason, c.Message = fabric.ReasonWorkerDown, down
 	case v.Desired.ASN(v.Member) == 0:
 		c.Reason, c.Message = fabric.ReasonNoASN, "the cluster has no AS number: set core.bgp_asn"
+	case !known && worker.Reason == fabric.ReasonListenFailed:
+		c.Reason, c.Message = worker.Reason, worker.Error
 	case !known:
 		c.Reason, c.Message = fabric.ReasonSessionDown, "the session is not set up yet"
 	case session.Established():
@@ -342,6 +346,9 @@ func sessionCondition(v fabric.View, p *fabric.Peer, sessions map[string]fabric.
 		c.Message = fmt.Sprintf("the peer is to connect, but the member accepts no sessions: fabricctl cluster set %s core.bgp_address=ADDRESS", v.Member)
 	default:
 		c.Reason, c.Message = cmp.Or(session.Hold, fabric.ReasonSessionDown), cmp.Or(session.LastError, "no connection yet")
+	}
+	if known && worker.Reason == fabric.ReasonListenFailed {
+		c.Message = joinWords(c.Message, worker.Error) // another address than the one in use
 	}
 	if b := session.BFD; b != nil && !b.Up() && down == "" {
 		c.Message = joinWords(c.Message, fmt.Sprintf("BFD is %s: %s", b.State, b.Message))

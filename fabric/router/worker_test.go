@@ -326,6 +326,42 @@ func TestListenAddressThatIsNotThereIsWaitedFor(t *testing.T) {
 	s.gateways(anycast4, "10.98.0.11")
 }
 
+// Sessions that are there outlive an address that isn't, and what is announced goes on to change.
+func TestSessionsOutliveAListenAddressThatIsNotThere(t *testing.T) {
+	s := newSite(t, 1)
+	m := s.members[0]
+	m.value.Speaker.Listen = netip.MustParseAddrPort("10.98.0.11:179")
+	m.start()
+	m.set()
+	s.gateways(anycast4, "10.98.0.11")
+	since := m.peer("up4").Since
+
+	m.value.Speaker.Listen = netip.MustParseAddrPort("10.98.0.99:179")
+	extra := "10.50.1.0/24"
+	m.value.Announcements = append(slices.Clone(m.value.Announcements), fabric.Announcement{
+		Prefix: netip.MustParsePrefix(extra), Kind: fabric.AnnounceNetwork, Owner: fabric.Key{Kind: fabric.KindNetwork, Name: "br0"}, Peers: []string{"up4"}})
+	m.set()
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		if state, err := m.client.State(t.Context()); err != nil || state.Worker.Reason != fabric.ReasonListenFailed {
+			return fmt.Sprintf("%+v, %v", state.Worker, err)
+		}
+		return ""
+	})
+	s.gateways(extra, "10.98.0.11")
+	if got := m.peer("up4"); !got.Established() || !got.Since.Equal(since) {
+		t.Errorf("session since %v: %+v", since, got)
+	}
+
+	m.node.Address("eth0", "10.98.0.99/24")
+	bgptest.Eventually(t, 5*time.Second, func() string {
+		if state, err := m.client.State(t.Context()); err != nil || state.Worker.Reason != "" {
+			return fmt.Sprintf("%+v, %v", state.Worker, err)
+		}
+		return ""
+	})
+	s.gateways(anycast4, "10.98.0.11")
+}
+
 func TestAnotherBootAnnouncesOnlyWhatItSees(t *testing.T) {
 	s := newSite(t, 1)
 	m := s.members[0]
