@@ -69,6 +69,9 @@ func (p *Peer) Validate() error {
 	if err := p.validateWhere(); err != nil {
 		return err
 	}
+	if p.ASN == 0 {
+		return Invalidf("bad-asn", "BGP peer %q has no AS number", p.Name).WithFix("give it one (asn), internal or external")
+	}
 	if p.ASN != ASNInternal && p.ASN != ASNExternal && (p.ASN > 4294967295 || reservedASN(uint32(p.ASN))) {
 		return Invalidf("bad-asn", "BGP peer %q: AS number %d is reserved (RFC 7607, RFC 6793, RFC 7300)", p.Name, p.ASN)
 	}
@@ -95,8 +98,10 @@ func (p *Peer) Validate() error {
 	}
 	if m := p.MaxPrefix; m.Action != "" && m.Action != MaxPrefixCease && m.Action != MaxPrefixWarn {
 		return Invalidf("bad-value", "BGP peer %q: max_prefix.action=%q is neither cease nor warn", p.Name, m.Action)
-	} else if m.Limit == 0 && m != (MaxPrefix{}) || m.Action == MaxPrefixWarn && m.Restart != 0 {
-		return Invalidf("bad-value", "BGP peer %q: max_prefix needs a limit, and a restart delay only where the session ends", p.Name)
+	} else if m.Limit == 0 && m != (MaxPrefix{}) {
+		return Invalidf("bad-value", "BGP peer %q: max_prefix needs a limit before an action or a restart delay", p.Name).WithFix("set max_prefix.limit (--max-prefix)")
+	} else if m.Action == MaxPrefixWarn && m.Restart != 0 {
+		return Invalidf("bad-value", "BGP peer %q: max_prefix.restart is the delay after which an ended session is tried again, and max_prefix.action=warn ends none", p.Name)
 	}
 	if p.AddPath != "" && p.AddPath != AddPathReceive {
 		return Invalidf("bad-value", "BGP peer %q: add_path=%q: only %q is there, because members announce one path for each prefix", p.Name, p.AddPath, AddPathReceive)
@@ -126,7 +131,13 @@ func (p *Peer) validateWhere() error {
 		return Invalidf("bad-value", "BGP peer %q: max_sessions is for peers by prefix (dynamic)", p.Name)
 	}
 	if p.Interface == "" {
-		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		switch {
+		case !a.IsValid():
+			return Invalidf("bad-address", "BGP peer %q: nothing tells where it is", p.Name).WithFix("give it an address, an interface or a prefix (dynamic)")
+		case a.Is4In6():
+			return Invalidf("bad-address", "BGP peer %q: address %s is an IPv4 address written as an IPv6 one", p.Name, a).WithFix("write %s", a.Unmap())
+		}
+		if a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 			return Invalidf("bad-address", "BGP peer %q: address %q is not a unicast address", p.Name, a)
 		}
 		if a.Is6() && a.IsLinkLocalUnicast() {
@@ -156,7 +167,11 @@ func (p *Peer) validateDynamic() error {
 	switch {
 	case p.Address.IsValid() || p.Interface != "":
 		return Invalidf("bad-address", "BGP peer %q: one of address, interface and dynamic tells where it is", p.Name)
-	case d != d.Masked() || d.Bits() < 1 || d.Addr().Is4In6() || d.Addr().IsMulticast() || d.Addr().IsLinkLocalUnicast():
+	case d != d.Masked():
+		return Invalidf("bad-address", "BGP peer %q: %s has bits set past its length", p.Name, d).WithFix("did you mean %s?", d.Masked())
+	case d.Bits() < 1:
+		return Invalidf("bad-address", "BGP peer %q: from %s anybody could connect", p.Name, d).WithFix("give a longer prefix")
+	case d.Addr().Is4In6() || d.Addr().IsMulticast() || d.Addr().IsLinkLocalUnicast():
 		return Invalidf("bad-address", "BGP peer %q: %s is not a prefix of unicast addresses", p.Name, d)
 	case p.MaxSessions < 0 || p.MaxSessions > 1000:
 		return Invalidf("bad-value", "BGP peer %q: max_sessions=%d is not in 1-1000", p.Name, p.MaxSessions)

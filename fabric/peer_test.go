@@ -31,6 +31,28 @@ func TestPeerASN(t *testing.T) {
 	}
 }
 
+func TestWhatIsWrongWithAPeer(t *testing.T) {
+	a, p := netip.MustParseAddr("192.0.2.9"), netip.MustParsePrefix
+	for _, c := range []struct {
+		peer fabric.Peer
+		want string
+	}{
+		{fabric.Peer{ASN: 65001}, `BGP peer "tor": nothing tells where it is; give it an address, an interface or a prefix (dynamic)`},
+		{fabric.Peer{Address: a}, `BGP peer "tor" has no AS number; give it one (asn), internal or external`},
+		{fabric.Peer{Address: netip.MustParseAddr("::ffff:192.0.2.9"), ASN: 65001}, `BGP peer "tor": address ::ffff:192.0.2.9 is an IPv4 address written as an IPv6 one; write 192.0.2.9`},
+		{fabric.Peer{Dynamic: p("192.0.2.1/24"), ASN: 65001}, `BGP peer "tor": 192.0.2.1/24 has bits set past its length; did you mean 192.0.2.0/24?`},
+		{fabric.Peer{Dynamic: p("0.0.0.0/0"), ASN: 65001}, `BGP peer "tor": from 0.0.0.0/0 anybody could connect; give a longer prefix`},
+		{fabric.Peer{Address: a, ASN: 65001, MaxPrefix: fabric.MaxPrefix{Action: fabric.MaxPrefixWarn}}, `BGP peer "tor": max_prefix needs a limit before an action or a restart delay; set max_prefix.limit (--max-prefix)`},
+		{fabric.Peer{Address: a, ASN: 65001, MaxPrefix: fabric.MaxPrefix{Limit: 1, Action: fabric.MaxPrefixWarn, Restart: 9}},
+			`BGP peer "tor": max_prefix.restart is the delay after which an ended session is tried again, and max_prefix.action=warn ends none`},
+	} {
+		c.peer.Name = "tor"
+		if err := c.peer.Validate(); err == nil || err.Error() != c.want {
+			t.Errorf("%v\nwant %s", err, c.want)
+		}
+	}
+}
+
 func TestBFDProfile(t *testing.T) {
 	fast := &fabric.BFDProfile{Header: fabric.Header{Name: "fast"}, Interval: 50, Multiplier: 5, Strict: true}
 	s := write(t, world(t), fast)

@@ -153,7 +153,7 @@ func explain(s Status, heard bool, c Change) string {
 		return "the neighbour was never heard"
 	case s.State == Init:
 		return "the neighbour is heard, but doesn't show that it hears this side"
-	case c.Diag == DiagNeighborDown && c.RemoteDiag != DiagNone:
+	case c.Diag == DiagNeighborDown && c.RemoteDiag != DiagNone && c.RemoteDiag != DiagNeighborDown:
 		return fmt.Sprintf("%s: %s", c.Diag, c.RemoteDiag)
 	case c.Diag != DiagNone:
 		return c.Diag.String()

@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) anycastCommand() *cobra.Command {
-	return group("anycast", "Manage anycast services", a.anycastCreate(), a.anycastList(), anycastObject.show(a, "Show an anycast service", nil), a.anycastSet(), anycastObject.edit(a, ""), a.anycastDelete())
+	return group("anycast", "Manage anycast services", a.anycastCreate(), a.anycastList(), anycastObject.show(a, "Show an anycast service"), a.anycastSet(), anycastObject.edit(a, ""), a.anycastDelete())
 }
 
 func (a *app) anycastCreate() *cobra.Command {
@@ -75,6 +75,9 @@ what it expects only what is given with it.`,
 	f := newAnycastFlags(cmd)
 	addresses := cmd.Flags().StringSlice("addresses", nil, "`PREFIXES` that it has, between commas: all of them")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := somethingSet(cmd); err != nil {
+			return err
+		}
 		s, etag, err := a.client().GetAnycast(cmd.Context(), args[0])
 		if err != nil {
 			return err

@@ -18,7 +18,7 @@ import (
 )
 
 func (a *app) bgpCommand() *cobra.Command {
-	peer := group("peer", "Manage BGP neighbours", a.peerAdd(), a.peerList(), peerObject.show(a, "Show a BGP neighbour and its sessions", nil), a.peerSet(), peerObject.edit(a, ". Its password is not shown: leave it out to keep it, add \"password: …\" to replace it, \"password: ''\" to have none."), a.peerRemove())
+	peer := group("peer", "Manage BGP neighbours", a.peerAdd(), a.peerList(), peerObject.show(a, "Show a BGP neighbour and its sessions"), a.peerSet(), peerObject.edit(a, ". Its password is not shown: leave it out to keep it, add \"password: …\" to replace it, \"password: ''\" to have none."), a.peerRemove())
 	return group("bgp", "Manage BGP", peer, a.policyCommand(), a.bfdProfileCommand(), a.rpkiCommand(), a.bgpSummary(), a.bgpRoutes(), a.bgpDrain(), a.bgpUndrain())
 }
 
@@ -62,7 +62,12 @@ func (a *app) peerFlags(cmd *cobra.Command) *peerFlags {
 	flags.BoolVar(&f.put.Disabled, "disabled", false, "have no session with it for now")
 	flags.BoolVar(&f.fromStdin, "password-stdin", false, "read the TCP MD5 password from stdin")
 	flags.StringVar(&f.fromFile, "password-file", "", "read the TCP MD5 password from `FILE`")
-	_ = cmd.RegisterFlagCompletionFunc("install", cobra.FixedCompletions([]string{fabric.InstallNone, fabric.InstallDefault, fabric.InstallAll}, cobra.ShellCompDirectiveNoFileComp))
+	for flag, words := range map[string][]string{
+		"install": {fabric.InstallNone, fabric.InstallDefault, fabric.InstallAll}, "families": {fabric.FamilyIPv4, fabric.FamilyIPv6}, "add-path": {fabric.AddPathReceive},
+		"max-prefix-action": {fabric.MaxPrefixCease, fabric.MaxPrefixWarn},
+	} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	}
 	a.flagNames(cmd, "members", members)
 	a.flagNames(cmd, "bfd-profile", bfdProfiles)
 	a.flagNames(cmd, "export", policies)
@@ -131,6 +136,12 @@ A password never stands on the command line, where other users see it: give it o
   fabricctl bgp peer add rack1 --dynamic 192.0.2.0/24 external --export own --max-sessions 20
   fabricctl bgp peer add tor1 192.0.2.254 65001 --export own --import default-only --install default
   fabricctl bgp peer add tor1 192.0.2.254 65001 --export own --password-file /etc/fabric/tor1.password`,
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return []string{fabric.ASNInternal.String(), fabric.ASNExternal.String()}, cobra.ShellCompDirectiveNoFileComp
+		},
 	}
 	f := a.peerFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -149,6 +160,9 @@ A password never stands on the command line, where other users see it: give it o
 		if post.ASN, err = fabric.ParsePeerASN(args[len(args)-1]); err != nil {
 			return usagef(cmd, "ASN %v", err)
 		}
+		if err := noZeros(cmd); err != nil {
+			return err
+		}
 		if post.Password, err = a.password(cmd, f.fromStdin, f.fromFile); err != nil {
 			return err
 		}
@@ -160,29 +174,6 @@ A password never stands on the command line, where other users see it: give it o
 			fmt.Fprintf(a.err, "Nothing is announced to it until it has an export policy: fabricctl bgp peer set %s --export %s\n", post.Name, fabric.PolicyOwn)
 		}
 		return nil
-	}
-	return cmd
-}
-
-func (a *app) peerSet() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "set NAME", Short: "Change some of what is set of a BGP neighbour",
-		Long:    "Change what the given flags say of a BGP neighbour, and nothing else.",
-		Example: "  fabricctl bgp peer set tor1 --export own\n  fabricctl bgp peer set tor1 --disabled=false --hold-time 3", ValidArgsFunction: a.complete(peers),
-	}
-	f := a.peerFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		password, err := a.password(cmd, f.fromStdin, f.fromFile)
-		if err != nil {
-			return err
-		}
-		p, etag, err := a.client().GetBGPPeer(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		f.onto(cmd, &p.BGPPeerPut)
-		p.Password = password
-		return a.client().UpdateBGPPeer(cmd.Context(), args[0], p.BGPPeerPut, etag)
 	}
 	return cmd
 }
@@ -207,6 +198,9 @@ func (a *app) password(cmd *cobra.Command, fromStdin bool, file string) (*string
 	if !lines.Scan() || lines.Text() == "" {
 		if err := lines.Err(); err != nil {
 			return nil, fmt.Errorf("read the password: %w", err)
+		}
+		if cmd.Name() == "set" {
+			return nil, usagef(cmd, "the password is empty; to have none, say password: '' with bgp peer edit")
 		}
 		return nil, usagef(cmd, "the password is empty")
 	}

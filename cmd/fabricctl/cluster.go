@@ -18,6 +18,7 @@ import (
 func (a *app) clusterCommand() *cobra.Command {
 	keyed := keyedObject[incusapi.ClusterMemberPut]{
 		command: "cluster", noun: "member", sample: "n1", setting: "scheduler.instance=manual", key: "scheduler.instance", names: members, keys: fabric.MemberKeys,
+		shown:  api.ClusterMember{},
 		config: func(put *incusapi.ClusterMemberPut) *incusapi.ConfigMap { return &put.Config },
 		read: func(ctx context.Context, c *api.Client, name string) (incusapi.ClusterMemberPut, string, error) {
 			m, etag, err := c.GetMember(ctx, name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 
 	"netfabric/fabric"
 	"netfabric/fabric/api"
@@ -34,6 +35,21 @@ func serverKeys() fabric.KeyTable {
 	return append(append(fabric.KeyTable{}, fabric.ClusterKeys...), fabric.MemberKeys...)
 }
 
+// completeConfig offers names of instances and the server's keys, and after a name the keys of instances, after a key of the server the others.
+func (a *app) completeConfig(suffix string) completion {
+	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		server, directive := a.completeKeys(nil, serverKeys(), suffix)(cmd, nil, typed)
+		switch {
+		case len(args) == 0:
+			names, _ := a.offer(cmd, instances, nil)
+			return append(names, server...), directive
+		case strings.Contains(args[0], "="):
+			return server, directive
+		}
+		return a.completeKeys(nil, fabric.InstanceKeys, suffix)(cmd, args, typed)
+	}
+}
+
 // configTarget gives a command --target, for the server's keys that differ from member to member.
 func (a *app) configTarget(cmd *cobra.Command) *string {
 	target := cmd.Flags().String("target", "", "`MEMBER` whose own keys are meant, where no instance is named")
@@ -49,7 +65,7 @@ func (a *app) configSet() *cobra.Command {
 		Example: `  fabricctl config set core.bgp_asn=65000
   fabricctl config set web1 limits.memory=256MiB user.owner=alice
   fabricctl config set core.bgp_routerid=192.0.2.1 --target n1`,
-		ValidArgsFunction: a.completeKeys(instances, fabric.InstanceKeys, "="),
+		ValidArgsFunction: a.completeConfig("="),
 	}
 	target := a.configTarget(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -75,7 +91,7 @@ func (a *app) configUnset() *cobra.Command {
 		Short: "Give a config key its default again",
 		Example: `  fabricctl config unset core.bgp_asn
   fabricctl config unset web1 limits.memory`,
-		ValidArgsFunction: a.completeKeys(instances, fabric.InstanceKeys, ""),
+		ValidArgsFunction: a.completeConfig(""),
 	}
 	target := a.configTarget(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -163,7 +179,7 @@ func (a *app) configGet() *cobra.Command {
 		Example: `  fabricctl config get core.bgp_asn
   fabricctl config get web1 limits.memory
   fabricctl config get web1 anycast --expanded`,
-		ValidArgsFunction: a.completeKeys(instances, fabric.InstanceKeys, ""),
+		ValidArgsFunction: a.completeConfig(""),
 	}
 	expanded := cmd.Flags().BoolP("expanded", "e", false, "with what the profiles say")
 	target := a.configTarget(cmd)
@@ -247,9 +263,9 @@ func (a *app) configEdit() *cobra.Command {
 		client := a.client()
 		if len(args) == 0 {
 			client = client.Target(*target)
-			return edit(cmd.Context(), a, "the server's config", readServer(client), client.UpdateServer)
+			return edit(cmd.Context(), a, "the server's config", "", nil, readServer(client), client.UpdateServer)
 		}
-		return edit(cmd.Context(), a, "instance "+args[0], readInstance(client, args[0]), a.writeInstance(client, args[0]))
+		return edit(cmd.Context(), a, "instance "+args[0], args[0], incusapi.Instance{}, readInstance(client, args[0]), a.writeInstance(client, args[0]))
 	}
 	return cmd
 }

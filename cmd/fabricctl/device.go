@@ -20,6 +20,8 @@ type deviceOwner struct {
 	names  source
 	// read gives the devices of one of them.
 	read func(ctx context.Context, name string) (incusapi.DevicesMap, error)
+	// inherited gives all devices of one of them, those of its profiles among them; nil where nothing is inherited.
+	inherited func(ctx context.Context, name string) (incusapi.DevicesMap, error)
 	// change changes the devices of one of them.
 	change func(ctx context.Context, name string, modify func(incusapi.DevicesMap) error) error
 }
@@ -30,6 +32,13 @@ func (a *app) instanceDevices() deviceOwner {
 		read: func(ctx context.Context, name string) (incusapi.DevicesMap, error) {
 			i, _, err := readInstance(a.client(), name)(ctx)
 			return i.Devices, err
+		},
+		inherited: func(ctx context.Context, name string) (incusapi.DevicesMap, error) {
+			i, _, err := a.client().GetInstance(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			return i.ExpandedDevices, nil
 		},
 		change: func(ctx context.Context, name string, modify func(incusapi.DevicesMap) error) error {
 			return a.changeInstance(ctx, a.client(), name, func(i *incusapi.InstancePut) error {
@@ -45,8 +54,14 @@ func (a *app) instanceDevices() deviceOwner {
 // deviceCommand manages the devices of an owner.
 func (a *app) deviceCommand(o deviceOwner) *cobra.Command {
 	prefix := "  fabricctl " + o.path + " device "
-	missing := func(name, device string) error {
-		return fabric.NotFoundf("%s %q has no device %q of its own", o.noun, name, device)
+	missing := func(ctx context.Context, name, device string) error {
+		err := fabric.NotFoundf("%s %q has no device %q of its own", o.noun, name, device)
+		if o.inherited != nil {
+			if d, e := o.inherited(ctx, name); e == nil && d[device] != nil {
+				return err.WithFix("it is of a profile: change that, or have one in its place with fabricctl %s device override %s %s KEY=VALUE", o.path, name, device)
+			}
+		}
+		return err
 	}
 	add := &cobra.Command{
 		Use: "add NAME DEVICE TYPE [KEY=VALUE...]", Short: "Add a device",
@@ -78,7 +93,7 @@ func (a *app) deviceCommand(o deviceOwner) *cobra.Command {
 			if err := o.change(cmd.Context(), args[0], func(devices incusapi.DevicesMap) error {
 				for _, device := range args[1:] {
 					if devices[device] == nil {
-						return missing(args[0], device)
+						return missing(cmd.Context(), args[0], device)
 					}
 					delete(devices, device)
 				}
@@ -102,7 +117,7 @@ func (a *app) deviceCommand(o deviceOwner) *cobra.Command {
 			}
 			return o.change(cmd.Context(), args[0], func(devices incusapi.DevicesMap) error {
 				if devices[args[1]] == nil {
-					return missing(args[0], args[1])
+					return missing(cmd.Context(), args[0], args[1])
 				}
 				maps.Copy(devices[args[1]], values)
 				return nil
@@ -115,7 +130,7 @@ func (a *app) deviceCommand(o deviceOwner) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.change(cmd.Context(), args[0], func(devices incusapi.DevicesMap) error {
 				if devices[args[1]] == nil {
-					return missing(args[0], args[1])
+					return missing(cmd.Context(), args[0], args[1])
 				}
 				return unset(devices[args[1]], args[2])
 			})
@@ -131,12 +146,50 @@ func (a *app) deviceCommand(o deviceOwner) *cobra.Command {
 			}
 			d := devices[args[1]]
 			if d == nil {
-				return missing(args[0], args[1])
+				return missing(cmd.Context(), args[0], args[1])
 			}
 			return a.printValue(fabric.DeviceKeys[d["type"]], "device "+args[1], d, args[2])
 		},
 	}
-	return group("device", "Manage the devices of "+o.noun+"s", add, remove, set, unsetKey, get, a.deviceList(o, prefix), a.deviceShow(o, prefix))
+	commands := []*cobra.Command{add, remove, set, unsetKey, get, a.deviceList(o, prefix), a.deviceShow(o, prefix)}
+	if o.inherited != nil {
+		commands = append(commands, a.deviceOverride(o, prefix))
+	}
+	return group("device", "Manage the devices of "+o.noun+"s", commands...)
+}
+
+// deviceOverride gives one of them a copy of an inherited device.
+func (a *app) deviceOverride(o deviceOwner, prefix string) *cobra.Command {
+	return &cobra.Command{
+		Use: "override NAME DEVICE [KEY=VALUE...]", Short: "Copy a device of a profile, to set keys of it for one " + o.noun,
+		Example: prefix + "override " + o.sample + " eth0 ipv4.routes.external=203.0.113.16/28", ValidArgsFunction: a.completeDevice(o.names),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			values, err := a.config(cmd, args[2:])
+			if err != nil {
+				return err
+			}
+			all, err := o.inherited(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			d := maps.Clone(all[args[1]])
+			if d == nil {
+				return fabric.NotFoundf("%s %q has no device %q, and neither has a profile of it", o.noun, args[0], args[1])
+			}
+			maps.Copy(d, values)
+			if err := o.change(cmd.Context(), args[0], func(devices incusapi.DevicesMap) error {
+				if devices[args[1]] != nil {
+					return fabric.Conflictf("exists", "%s %q has a device %q of its own already", o.noun, args[0], args[1]).WithFix("change it: fabricctl %s device set %s %s KEY=VALUE", o.path, args[0], args[1])
+				}
+				devices[args[1]] = d
+				return nil
+			}); err != nil {
+				return err
+			}
+			a.say("Device %s overridden for %s", args[1], args[0])
+			return nil
+		},
+	}
 }
 
 func (a *app) deviceList(o deviceOwner, prefix string) *cobra.Command {

@@ -26,7 +26,7 @@ member goes on forwarding what still arrives, and its instances run on. Gateways
 Active. It stays drained, also over a restart, until "fabricctl bgp undrain".
 
 The command waits until no peer has a route through the member and no gateway is with it that another can have, or until --timeout; the drain goes on all the same.`,
-		Example: "  fabricctl bgp drain n2\n  fabricctl bgp drain n2 --timeout 1m", Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(members),
+		Example: "  fabricctl bgp drain n2\n  fabricctl bgp drain n2 --timeout 1m", ValidArgsFunction: a.complete(members),
 	}
 	timeout := cmd.Flags().Duration("timeout", 30*time.Second, "`TIME` to wait for")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -67,7 +67,7 @@ The command waits until no peer has a route through the member and no gateway is
 func (a *app) bgpUndrain() *cobra.Command {
 	return &cobra.Command{
 		Use: "undrain MEMBER", Short: "Have a drained member announce again",
-		Example: "  fabricctl bgp undrain n2", Args: cobra.ExactArgs(1), ValidArgsFunction: a.complete(members),
+		Example: "  fabricctl bgp undrain n2", ValidArgsFunction: a.complete(members),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := a.setDrained(cmd.Context(), args[0], ""); err != nil {
 				return err

@@ -15,19 +15,21 @@ import (
 )
 
 // edit lets the user change an object as YAML, in an editor or, where stdin is no terminal, by what stdin has. read gives the object and its
-// ETag; write gets what became of it, and must refuse when the object has changed meanwhile.
-func edit[T any](ctx context.Context, a *app, what string, read func(context.Context) (T, string, error), write func(context.Context, T, string) error) error {
+// ETag; write gets what became of it, and must refuse when the object has changed meanwhile. shown is what show shows, nil where that is the object:
+// the YAML may have what is only shown, as long as its name is name.
+func edit[T any](ctx context.Context, a *app, what, name string, shown any, read func(context.Context) (T, string, error), write func(context.Context, T, string) error) error {
 	before, etag, err := read(ctx)
 	if err != nil {
 		return err
 	}
+	only := onlyShown(shown, before)
 	if terminal(a.in) == nil {
 		data, err := io.ReadAll(a.in)
 		if err != nil {
 			return fmt.Errorf("read %s from stdin: %w", what, err)
 		}
 		var after T
-		if err := readYAML(data, &after); err != nil {
+		if err := readYAML(data, &after, only, name); err != nil {
 			return fabric.Invalidf("bad-yaml", "%s from stdin: %w", what, err)
 		}
 		return write(ctx, after, etag)
@@ -63,7 +65,7 @@ func edit[T any](ctx context.Context, a *app, what string, read func(context.Con
 			return nil
 		}
 		var after T
-		if err = readYAML(data, &after); err == nil {
+		if err = readYAML(data, &after, only, name); err == nil {
 			err = write(ctx, after, etag)
 		}
 		switch fabric.CodeOf(err) {

@@ -47,7 +47,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	want := errors.Unwrap(err).Error()
 	switch e.GetFlag().Value.Type() {
-	case "int", "uint32":
+	case "int", "uint16", "uint32":
 		want = "want a whole number"
 	case "bool":
 		want = "want true or false"

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"netfabric/fabric/api"
 	"time"
 )
 
@@ -170,7 +172,7 @@ func TestYAMLComesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got thing
-		if err := readYAML(b.Bytes(), &got); err != nil || !reflect.DeepEqual(got, v) {
+		if err := readYAML(b.Bytes(), &got, nil, ""); err != nil || !reflect.DeepEqual(got, v) {
 			t.Errorf("%+v comes back as %+v, %v", v, got, err)
 		}
 	}
@@ -179,15 +181,26 @@ func TestYAMLComesBack(t *testing.T) {
 		"name: a\nname: b": "twice", "config: {a: &x b, c: *x}": "aliases", "? [a]\n: b": "not text", "config: {a: [b]}": "array",
 	} {
 		var v thing
-		if err := readYAML([]byte(bad), &v); err == nil || !strings.Contains(err.Error(), want) {
+		if err := readYAML([]byte(bad), &v, nil, ""); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q in it", bad, err, want)
+		}
+	}
+}
+
+func TestAddressesInYAML(t *testing.T) {
+	for text, want := range map[string]string{
+		"address: x": `"x" is not an IP address`, "dynamic: 192.0.2.1": `"192.0.2.1" is not a prefix, such as 192.0.2.0/24`, "dynamic: 192.0.2.0/33": `"192.0.2.0/33" is not a prefix, such as 192.0.2.0/24`,
+	} {
+		var put api.BGPPeerPut
+		if err := readYAML([]byte(text), &put, nil, ""); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
 }
 
 func TestConfigValuesAreText(t *testing.T) {
 	var got thing
-	err := readYAML([]byte("number: 0x10\nconfig:\n  a: 1.10\n  b: 2026-01-01\n  c: true\n  d: 0123\n  e: '5'\n  f: no\n"), &got)
+	err := readYAML([]byte("number: 0x10\nconfig:\n  a: 1.10\n  b: 2026-01-01\n  c: true\n  d: 0123\n  e: '5'\n  f: no\n"), &got, nil, "")
 	want := thing{Number: 16, Config: map[string]string{"a": "1.10", "b": "2026-01-01", "c": "true", "d": "0123", "e": "5", "f": "no"}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v %v, want %+v", got, err, want)

@@ -15,7 +15,7 @@ import (
 
 func (a *app) gatewayCommand() *cobra.Command {
 	return group("gateway", "Manage gateways: addresses that members share by VRRP",
-		a.gatewayCreate(), a.gatewayList(), gatewayObject.show(a, "Show a gateway, how it is on its members, and how long hosts can be without it", withOutage), a.gatewayMove(), gatewayObject.edit(a, ""), a.gatewayDelete())
+		a.gatewayCreate(), a.gatewayList(), gatewayObject.show(a, "Show a gateway, how it is on its members, and how long hosts can be without it"), a.gatewayMove(), gatewayObject.edit(a, ""), a.gatewayDelete())
 }
 
 func (a *app) gatewayCreate() *cobra.Command {
@@ -233,7 +233,7 @@ func routerStateText(r fabric.VirtualRouterState) string {
 
 var gatewayObject = plainObject[api.Gateway, api.GatewayPut]{
 	command: "gateway", noun: "gateway", what: "a gateway", sample: "uplink-gw", names: gateways,
-	read: (*api.Client).GetGateway, put: func(o *api.Gateway) api.GatewayPut { return o.GatewayPut }, write: (*api.Client).UpdateGateway,
+	read: (*api.Client).GetGateway, put: func(o *api.Gateway) api.GatewayPut { return o.GatewayPut }, write: (*api.Client).UpdateGateway, view: withOutage,
 }
 
 // withOutage is a gateway and how long hosts can be without it.

@@ -40,8 +40,10 @@ that is kept while its peer restarts.`,
 	a.flagNames(cmd, "in", peers)
 	a.flagNames(cmd, "out", peers)
 	a.flagNames(cmd, "member", members)
-	cmd.MarkFlagsMutuallyExclusive("in", "out", "best", "installed")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := atMostOne(cmd, "in", "out", "best", "installed"); err != nil {
+			return err
+		}
 		q := fabric.BGPQuery{Limit: *limit}
 		switch {
 		case *in != "":

@@ -14,7 +14,7 @@ import (
 var groups = collection("/1.0/cluster/groups")
 
 func (a *app) clusterGroupCommand() *cobra.Command {
-	return group("group", "Manage groups of members", a.groupCreate(), a.groupList(), groupObject.show(a, "Show a group of members", nil), groupObject.edit(a, ""), a.groupRename(), a.groupDelete(),
+	return group("group", "Manage groups of members", a.groupCreate(), a.groupList(), groupObject.show(a, "Show a group of members"), groupObject.edit(a, ""), a.groupRename(), a.groupDelete(),
 		a.regroup("assign MEMBER GROUP[,GROUP...]", "Put a member into exactly these groups", "  fabricctl cluster group assign n1 edge,rack1\n  fabricctl cluster group assign n1 default",
 			func(_, given []string) []string { return given }),
 		a.regroup("add MEMBER GROUP[,GROUP...]", "Put a member into groups besides those that it is in", "  fabricctl cluster group add n1 edge",

@@ -181,7 +181,7 @@ func (a *app) imageEdit() *cobra.Command {
 		Example: "  fabricctl image edit alpine", ValidArgsFunction: a.complete(images),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fingerprint := ""
-			return edit(cmd.Context(), a, "image "+args[0], func(ctx context.Context) (incusapi.ImagePut, string, error) {
+			return edit(cmd.Context(), a, "image "+args[0], args[0], incusapi.Image{}, func(ctx context.Context) (incusapi.ImagePut, string, error) {
 				i, etag, err := a.findImage(ctx, args[0])
 				if err != nil {
 					return incusapi.ImagePut{}, "", err

@@ -21,6 +21,7 @@ type keyedObject[T any] struct {
 	names    source
 	keys     fabric.KeyTable
 	targeted bool // some keys differ from member to member
+	shown    any  // a zero one as show shows it
 	config   func(*T) *incusapi.ConfigMap
 	read     func(ctx context.Context, c *api.Client, name string) (T, string, error)
 	write    func(ctx context.Context, c *api.Client, name string, put T, etag string) error
@@ -110,7 +111,7 @@ func (k keyedObject[T]) edit(a *app, prefix string) *cobra.Command {
 	client := k.client(a, cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c := client()
-		return edit(cmd.Context(), a, k.noun+" "+args[0],
+		return edit(cmd.Context(), a, k.noun+" "+args[0], args[0], k.shown,
 			func(ctx context.Context) (T, string, error) { return k.read(ctx, c, args[0]) },
 			func(ctx context.Context, put T, etag string) error { return k.write(ctx, c, args[0], put, etag) })
 	}

@@ -15,6 +15,7 @@ import (
 func (a *app) networkCommand() *cobra.Command {
 	keyed := keyedObject[incusapi.NetworkPut]{
 		command: "network", noun: "network", sample: "lan0", setting: "ipv4.nat=true", key: "ipv4.nat", names: networks, targeted: true,
+		shown:  incusapi.Network{},
 		keys:   fabric.NetworkKeys,
 		config: func(put *incusapi.NetworkPut) *incusapi.ConfigMap { return &put.Config },
 		read: func(ctx context.Context, c *api.Client, name string) (incusapi.NetworkPut, string, error) {

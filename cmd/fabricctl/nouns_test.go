@@ -215,6 +215,12 @@ func TestCompletion(t *testing.T) {
 		"profile show ":                     nil,
 		"config device add web1 eth1 ":      {"disk", "nic", "none"},
 		"config device add web1 x nic hwad": {"hwaddr="},
+		"config set we":                     {"web1", "web2"},
+		"config set bgp.mes":                {"bgp.mesh="},
+		"config set user.x=1 bgp.mes":       {"bgp.mesh="},
+		"config set web1 anycast.d":         {"anycast.drain="},
+		"bgp peer add tor1 192.0.2.1 ":      {"internal", "external"},
+		"bgp peer set tor1 --families ":     {"ipv4", "ipv6"},
 	} {
 		got := f.run(t, append([]string{"__complete"}, strings.Split(line, " ")...)...)
 		var offered []string
@@ -230,5 +236,14 @@ func TestCompletion(t *testing.T) {
 		if !slices.Equal(offered, want) {
 			t.Errorf("%q: %q, want %q (%s)", line, offered, want, got.err)
 		}
+	}
+}
+
+// A prefix that nobody is told of has one line for each peer, and none that says the same again.
+func TestRouteOfNobody(t *testing.T) {
+	r := api.Route{RouteState: fabric.RouteState{Up: true, Reason: fabric.ReasonPolicy, Message: "tor1: not here", Peers: []fabric.RoutePeer{
+		{Peer: "tor1", Reason: fabric.ReasonPolicy, Message: "not here"}, {Peer: "tor2", Reason: fabric.ReasonPolicy, Message: "nor here"}}}}
+	if got, want := routeState(r), "no\nnot to tor1: not here\nnot to tor2: nor here"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -18,10 +18,19 @@ type plainObject[T, P any] struct {
 	read    func(c *api.Client, ctx context.Context, name string) (*T, string, error)
 	put     func(*T) P
 	write   func(c *api.Client, ctx context.Context, name string, put P, etag string) error
+	view    func(*T) any // what is shown where that is more than the object
 }
 
-// show is the command that shows one. view is what is shown where that is more than the object; nil shows the object.
-func (o plainObject[T, P]) show(a *app, short string, view func(*T) any) *cobra.Command {
+// shown is what is shown of one.
+func (o plainObject[T, P]) shown(object *T) any {
+	if o.view == nil {
+		return *object
+	}
+	return o.view(object)
+}
+
+// show is the command that shows one.
+func (o plainObject[T, P]) show(a *app, short string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show NAME", Short: short,
 		Example: "  fabricctl " + o.command + " show " + o.sample, ValidArgsFunction: a.complete(o.names),
@@ -32,10 +41,7 @@ func (o plainObject[T, P]) show(a *app, short string, view func(*T) any) *cobra.
 		if err != nil {
 			return err
 		}
-		if view != nil {
-			return show(a.out, *f, view(object))
-		}
-		return show(a.out, *f, object)
+		return show(a.out, *f, o.shown(object))
 	}
 	return cmd
 }
@@ -48,7 +54,7 @@ func (o plainObject[T, P]) edit(a *app, more string) *cobra.Command {
 		Example: sample + "\n" + sample + " < " + o.sample + ".yaml", ValidArgsFunction: a.complete(o.names),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client := a.client()
-			return edit(cmd.Context(), a, o.noun+" "+args[0], func(ctx context.Context) (put P, etag string, err error) {
+			return edit(cmd.Context(), a, o.noun+" "+args[0], args[0], o.shown(new(T)), func(ctx context.Context) (put P, etag string, err error) {
 				object, etag, err := o.read(client, ctx, args[0])
 				if err != nil {
 					return put, "", err

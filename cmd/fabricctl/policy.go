@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) policyCommand() *cobra.Command {
-	return group("policy", "Manage BGP policies", a.policyCreate(), a.policyList(), policyObject.show(a, "Show a BGP policy", nil), policyObject.edit(a, "; \"fabricctl bgp policy create --help\" tells what rules consist of."), a.policyDelete())
+	return group("policy", "Manage BGP policies", a.policyCreate(), a.policyList(), policyObject.show(a, "Show a BGP policy"), policyObject.edit(a, "; \"fabricctl bgp policy create --help\" tells what rules consist of."), a.policyDelete())
 }
 
 func (a *app) policyCreate() *cobra.Command {
@@ -25,9 +25,10 @@ there is no rule. Peers name the policy as --export (what they are told) or --im
 
 A rule has an action, accept or reject, and may have:
   match   prefixes (PREFIX [ge LENGTH] [le LENGTH]), family (ipv4, ipv6)
-          for export: kinds (network, instance, anycast), owners (anycast/dns), labels (user.KEY=VALUE)
-          for import: communities, as_path (a regular expression; _ is a boundary), next_hops
-  set     add_communities, remove_communities (65000:1, 65000:1:2, no-export, graceful-shutdown, …), local_pref, med, prepend, next_hop`,
+          for export: kinds (network, instance, anycast, gateway), owners (anycast/dns), labels (user.KEY=VALUE)
+          for import: communities, as_path (a regular expression; _ is a boundary), next_hops, validation (valid, invalid, not-found; see "fabricctl bgp rpki")
+  set     add_communities, remove_communities (65000:1, 65000:1:2, no-export, graceful-shutdown, …), local_pref, med, prepend, next_hop,
+          for export: link_bandwidth (Mbit/s)`,
 		Example: `  fabricctl bgp policy create ix < ix.yaml
 
   # ix.yaml: only anycast, a little less preferred
@@ -44,7 +45,7 @@ A rule has an action, accept or reject, and may have:
 				return fmt.Errorf("read the policy from stdin: %w", err)
 			}
 			if len(strings.TrimSpace(string(data))) > 0 {
-				if err := readYAML(data, &post.BGPPolicyPut); err != nil {
+				if err := readYAML(data, &post.BGPPolicyPut, onlyShown(api.BGPPolicy{}, api.BGPPolicyPut{}), ""); err != nil {
 					return fabric.Invalidf("bad-yaml", "the policy from stdin: %w", err)
 				}
 			}

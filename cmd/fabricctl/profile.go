@@ -16,6 +16,7 @@ import (
 func (a *app) profileCommand() *cobra.Command {
 	keyed := keyedObject[incusapi.ProfilePut]{
 		command: "profile", noun: "profile", sample: "web", setting: "limits.memory=256MiB", key: "limits.memory", names: profiles, keys: fabric.InstanceKeys,
+		shown:  incusapi.Profile{},
 		config: func(put *incusapi.ProfilePut) *incusapi.ConfigMap { return &put.Config },
 		read:   readProfile,
 		write: func(ctx context.Context, c *api.Client, name string, put incusapi.ProfilePut, etag string) error {

@@ -77,18 +77,21 @@ func routeState(r api.Route) string {
 		return "no: " + why(r.Message, r.Reason)
 	}
 	var missing []string
-	announced := 0
+	announced, no := 0, "no: "+why(r.Message, r.Reason)
 	for _, p := range r.Peers {
 		if p.Announced {
 			announced++
 			continue
+		}
+		if r.Message == p.Peer+": "+p.Message {
+			no = "no" // what is said of the peer says it
 		}
 		missing = append(missing, fmt.Sprintf("not to %s: %s", p.Peer, why(p.Message, p.Reason)))
 	}
 	slices.Sort(missing)
 	switch {
 	case announced == 0:
-		return strings.Join(append([]string{"no: " + why(r.Message, r.Reason)}, missing...), "\n")
+		return strings.Join(append([]string{no}, missing...), "\n")
 	case len(missing) > 0:
 		return strings.Join(append([]string{"announced"}, missing...), "\n")
 	}

@@ -16,7 +16,7 @@ import (
 var caches = collection("/1.0/bgp/rpki")
 
 func (a *app) rpkiCommand() *cobra.Command {
-	return group("rpki", "Manage RPKI caches, which tell who may announce what", a.rpkiAdd(), a.rpkiList(), rpkiObject.show(a, "Show an RPKI cache", nil), a.rpkiSet(), rpkiObject.edit(a, ""), a.rpkiRemove())
+	return group("rpki", "Manage RPKI caches, which tell who may announce what", a.rpkiAdd(), a.rpkiList(), rpkiObject.show(a, "Show an RPKI cache"), a.rpkiSet(), rpkiObject.edit(a, ""), a.rpkiRemove())
 }
 
 func (a *app) rpkiAdd() *cobra.Command {
@@ -54,6 +54,9 @@ func (a *app) rpkiSet() *cobra.Command {
 	f := newRPKIFlags(cmd)
 	address := cmd.Flags().String("address", "", "`ADDRESS` of the cache")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := somethingSet(cmd); err != nil {
+			return err
+		}
 		r, etag, err := a.client().GetRPKI(cmd.Context(), args[0])
 		if err != nil {
 			return err

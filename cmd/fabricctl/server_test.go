@@ -74,6 +74,8 @@ func TestTranscript(t *testing.T) {
 		{"bgp bfd-profile create fast --interval 50 --strict --description racks", "BFD profile fast created\n"},
 		{"bgp peer set tor1 --bfd-profile fast --bfd-multiplier 5", ""},
 		{"bgp bfd-profile list -f csv", "fast,50 ms,3,NO,YES,tor1,racks\n"},
+		{"bgp bfd-profile set fast --interval 100 --strict=false", ""},
+		{"bgp bfd-profile list -f csv", "fast,100 ms,3,NO,NO,tor1,racks\n"},
 		{"bgp peer set tor1 --bfd-profile= --bfd-multiplier 0 --add-path receive", ""},
 		{"bgp bfd-profile delete fast", "BFD profile fast deleted\n"},
 		{"bgp peer add rack1 --interface eth7 external --export own", "BGP peer rack1 added\n"},
@@ -99,6 +101,13 @@ func TestTranscript(t *testing.T) {
 		{"bgp peer list -f csv", "tor1,192.0.2.254,65010,n1,ix,default-only,none,NO,0 of 1,\n"},
 		{"bgp peer set tor1 --install default --table 100 --metric 50", ""},
 		{"bgp peer list -f csv", "tor1,192.0.2.254,65010,n1,ix,default-only,default table 100 metric 50,NO,0 of 1,\n"},
+		{"bgp peer set tor1 --install none --max-prefix 100 --max-prefix-restart 60", ""},
+		{"bgp peer list -f csv", "tor1,192.0.2.254,65010,n1,ix,default-only,none,NO,0 of 1,\n"},
+		{"bgp peer set tor1 --max-prefix-action warn", ""},
+		{"bgp peer set tor1 --max-prefix 0 --interface eth8 --asn external", ""},
+		{"bgp peer list -f csv", "tor1,eth8,external,n1,ix,default-only,none,NO,0 of 1,\n"},
+		{"bgp peer set tor1 --address 192.0.2.254 --asn 65010", ""},
+		{"bgp peer list -f csv", "tor1,192.0.2.254,65010,n1,ix,default-only,none,NO,0 of 1,\n"},
 		{"bgp policy list -f csv", "all,1,YES,,Everything\ndefault-only,1,YES,tor1,The default routes\nix,0,NO,tor1,exchange\nnone,0,YES,,Nothing\nown,1,YES,,What this cluster announces itself\n"},
 		{"gateway create gw --interface eth1 --address 2001:db8:2::1/64 --ra-dns 2001:db8::53 --ra-lifetime 10m --ra-trust fe80::9 --unicast --peer fe80::7 --checksum rfc9568 --no-accept --sync edge",
 			"Gateway gw created with VRID 1: nobody to take over after a crash\nWarning: sync set edge has no other gateway: nothing moves along\nWarning: only member n1 takes part: when it fails, nobody takes over\n"},
@@ -114,6 +123,9 @@ func TestTranscript(t *testing.T) {
 		{"config device add web1 eth1 nic network=lan0", "Device eth1 added to web1\n"},
 		{"config device get web1 eth1 network", "lan0\n"},
 		{"config device remove web1 eth1", "Device eth1 removed from web1\n"},
+		{"config device override web1 root path=/", "Device root overridden for web1\n"},
+		{"config device get web1 root pool", "local\n"},
+		{"config device remove web1 root", "Device root removed from web1\n"},
 		{"profile remove web1 web", "Profile web removed from web1\n"},
 		{"profile delete web", "Profile web deleted\n"},
 		{"start --all", ""},
@@ -266,6 +278,16 @@ func TestShowEdit(t *testing.T) {
 			t.Fatal(err)
 		}
 		before, _ := w.store.Snapshot().Get(key)
+		show := strings.Replace(c.edit, " edit", " show", 1)
+		shown := w.must(t, show)
+		same := w.call
+		same.stdin = strings.NewReader(shown)
+		if got := same.run(t, strings.Fields(c.edit)...); got != (result{}) {
+			t.Errorf("%s with what is shown: %+v", c.edit, got)
+		}
+		if again := w.must(t, show); again != shown {
+			t.Errorf("%s with what is shown changed\n%s\nto\n%s", c.edit, shown, again)
+		}
 		edited := w.call
 		edited.stdin = strings.NewReader(c.text)
 		if got := edited.run(t, strings.Fields(c.edit)...); got != (result{}) {
@@ -276,6 +298,11 @@ func TestShowEdit(t *testing.T) {
 		if changed := before.Head().Revision != after.Head().Revision; !changed {
 			t.Errorf("%s changed nothing", c.edit)
 		}
+	}
+	other := w.call
+	other.stdin = strings.NewReader("name: tor2\naddress: 192.0.2.253\nasn: 65011\n")
+	if got := other.run(t, "bgp", "peer", "edit", "tor1"); got.status != 1 || !strings.Contains(got.err, `name is "tor2", but this is "tor1"`) {
+		t.Errorf("another name: %+v", got)
 	}
 	s := w.store.Snapshot()
 	if p, _ := s.Peer("tor1"); p.Password != "secret" || p.ASN != 65011 || p.Address != netip.MustParseAddr("192.0.2.253") {

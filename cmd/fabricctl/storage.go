@@ -21,6 +21,7 @@ func (a *app) storageCommand() *cobra.Command {
 	}
 	keyed := keyedObject[incusapi.StoragePoolPut]{
 		command: "storage", noun: "storage pool", sample: "local", setting: "user.owner=alice", key: "user.owner", names: pools, targeted: true, keys: keys,
+		shown:  incusapi.StoragePool{},
 		config: func(put *incusapi.StoragePoolPut) *incusapi.ConfigMap { return &put.Config },
 		read: func(ctx context.Context, c *api.Client, name string) (incusapi.StoragePoolPut, string, error) {
 			p, etag, err := c.GetPool(ctx, name)

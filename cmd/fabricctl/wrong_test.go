@@ -20,7 +20,8 @@ func TestWrongInput(t *testing.T) {
 	f.on("GET /1.0/networks/lan0", answer{metadata: map[string]any{"name": "lan0", "config": map[string]string{"ipv4.nat": "true"}}, etag: "e1"})
 	f.on("PUT /1.0/networks/lan0", answer{err: fabric.NetworkKeys.Check("network lan0", fabric.Config{"ipv4.nta": "x"}).(*fabric.Error)})
 	f.on("GET /1.0", answer{err: fabric.Errorf(fabric.CodeUnavailable, "no-cluster", "this host is in no cluster").WithFix("form one with\n\"fabricctl cluster bootstrap\"")})
-	f.on("GET /1.0/instances/web1", answer{metadata: map[string]any{"name": "web1", "devices": map[string]any{"eth0": map[string]string{"type": "nic"}}}})
+	f.on("GET /1.0/instances/web1", answer{metadata: map[string]any{"name": "web1", "devices": map[string]any{"eth0": map[string]string{"type": "nic"}},
+		"expanded_devices": map[string]any{"eth0": map[string]string{"type": "nic"}, "eth1": map[string]string{"type": "nic"}}}})
 	f.on("PUT /1.0/instances/web1/state", answer{err: fabric.Conflictf("running", "instance \"web1\" runs already")})
 	f.on("PUT /1.0/instances/web2/state", answer{err: fabric.NotFoundf("instance \"web2\" does not exist")})
 	f.on("GET /1.0/operations?recursion=1", answer{metadata: map[string]any{}})
@@ -59,7 +60,10 @@ func TestWrongInput(t *testing.T) {
 		{"config set web1 user.a=1 --target n1", 2, `Error: fabricctl config set: --target is for the server's own keys, not for an instance's; see "fabricctl config set --help"`},
 		{"config unset web1 limits.memory", 1, `Error: key "limits.memory" is not set`},
 		{"config get web1 limits.memroy", 1, `Error: instance web1 has no config key "limits.memroy"; did you mean "limits.memory"?`},
-		{"config device remove web1 eth1", 1, `Error: instance "web1" has no device "eth1" of its own`},
+		{"config device remove web1 eth9", 1, `Error: instance "web1" has no device "eth9" of its own`},
+		{"config device set web1 eth1 ipv4.address=10.1.0.9", 1, `Error: instance "web1" has no device "eth1" of its own; it is of a profile: change that, or have one in its place with fabricctl config device override web1 eth1 KEY=VALUE`},
+		{"config device override web1 eth0", 1, `Error: instance "web1" has a device "eth0" of its own already; change it: fabricctl config device set web1 eth0 KEY=VALUE`},
+		{"config device override web1 eth2", 1, `Error: instance "web1" has no device "eth2", and neither has a profile of it`},
 		{"config keys pool", 2, `Error: fabricctl config keys: there are no config keys of "pool"; want one of device-disk, device-nic, device-none, instance, member, network, server, storage-dir; see "fabricctl config keys --help"`},
 		{"network set lan0 ipv4.nta=x", 1, `Error: network lan0 has no config key "ipv4.nta"; did you mean "ipv4.nat"?`},
 		{"network set lan0 ipv4.nat=true ipv4.nat=false", 2, `Error: fabricctl network set: key "ipv4.nat" is given twice; see "fabricctl network set --help"`},
@@ -77,6 +81,16 @@ func TestWrongInput(t *testing.T) {
 		{"bgp peer add tor1 192.0.2.254 AS1", 2, `Error: fabricctl bgp peer add: ASN "AS1" is not a number from 1 to 4294967295, internal or external; see "fabricctl bgp peer add --help"`},
 		{"bgp peer add tor1 192.0.2.254 1 --password secret", 2, `Error: fabricctl bgp peer add: unknown flag: --password; see "fabricctl bgp peer add --help"`},
 		{"bgp peer add tor1 192.0.2.254 1 --password-stdin", 2, `Error: fabricctl bgp peer add: the password is empty; see "fabricctl bgp peer add --help"`},
+		{"bgp peer add tor1 192.0.2.254 1 --graceful-restart 0", 2, `Error: fabricctl bgp peer add: --graceful-restart 0: want a number above 0; leave it out for the default; see "fabricctl bgp peer add --help"`},
+		{"bgp peer set tor1", 2, `Error: fabricctl bgp peer set: there is nothing to change: say with flags what shall be so; see "fabricctl bgp peer set --help"`},
+		{"bgp peer set tor1 --address 192.0.2.1 --interface eth1", 2, `Error: fabricctl bgp peer set: --address and --interface exclude each other; see "fabricctl bgp peer set --help"`},
+		{"bgp peer set tor1 --password-stdin", 2, `Error: fabricctl bgp peer set: the password is empty; to have none, say password: '' with bgp peer edit; see "fabricctl bgp peer set --help"`},
+		{"bgp routes --in tor1 --out tor1", 2, `Error: fabricctl bgp routes: --in and --out exclude each other; see "fabricctl bgp routes --help"`},
+		{"bgp rpki add rtr1 192.0.2.1 --port 70000", 2, `Error: fabricctl bgp rpki add: --port "70000": want a whole number; see "fabricctl bgp rpki add --help"`},
+		{"bgp rpki set rtr1", 2, `Error: fabricctl bgp rpki set: there is nothing to change: say with flags what shall be so; see "fabricctl bgp rpki set --help"`},
+		{"bgp bfd-profile set fast --debug", 2, `Error: fabricctl bgp bfd-profile set: there is nothing to change: say with flags what shall be so; see "fabricctl bgp bfd-profile set --help"`},
+		{"bgp drain", 2, `Error: fabricctl bgp drain: MEMBER is missing; see "fabricctl bgp drain --help"`},
+		{"anycast set web", 2, `Error: fabricctl anycast set: there is nothing to change: say with flags what shall be so; see "fabricctl anycast set --help"`},
 		{"anycast create dns", 2, `Error: fabricctl anycast create: PREFIX is missing; see "fabricctl anycast create --help"`},
 		{"anycast create dns 10.1.2.3/8", 2, `Error: fabricctl anycast create: 10.1.2.3/8 has bits set past its length: did you mean 10.0.0.0/8?; see "fabricctl anycast create --help"`},
 		{"anycast set", 2, `Error: fabricctl anycast set: NAME is missing; see "fabricctl anycast set --help"`},

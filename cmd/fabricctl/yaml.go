@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -77,8 +78,9 @@ func nextNode(d *json.Decoder) (*yaml.Node, error) {
 	return n, err
 }
 
-// readYAML reads what writeYAML wrote and somebody may have changed. Fields that v does not have are mistakes.
-func readYAML(data []byte, v any) error {
+// readYAML reads what writeYAML wrote and somebody may have changed. Fields that v does not have are mistakes, but for those of something called name
+// that are only shown.
+func readYAML(data []byte, v any, only []string, name string) error {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		return fmt.Errorf("it is not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
@@ -88,6 +90,9 @@ func readYAML(data []byte, v any) error {
 	}
 	generic, err := plainValue(doc.Content[0], false)
 	if err != nil {
+		return err
+	}
+	if err := withoutShown(generic.(map[string]any), only, name); err != nil {
 		return err
 	}
 	data, err = json.Marshal(generic)
@@ -100,9 +105,22 @@ func readYAML(data []byte, v any) error {
 		if e := (*json.UnmarshalTypeError)(nil); errors.As(err, &e) {
 			return fmt.Errorf("%s can't be a %s", e.Field, e.Value)
 		}
-		return fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "json: "))
+		return fmt.Errorf("%s", plainWords(err))
 	}
 	return nil
+}
+
+// plainWords are an error of a decoder without the names of its functions.
+func plainWords(err error) string {
+	text := strings.TrimPrefix(err.Error(), "json: ")
+	for function, want := range map[string]string{"netip.ParsePrefix(": "a prefix, such as 192.0.2.0/24", "ParseAddr(": "an IP address"} {
+		if quoted, ok := strings.CutPrefix(text, function); ok {
+			if value, err := strconv.QuotedPrefix(quoted); err == nil {
+				return value + " is not " + want
+			}
+		}
+	}
+	return text
 }
 
 // textFields are the fields all of whose values are text. What looks like a number or a date there is text all the same: 1.10 is not 1.1.

@@ -36,7 +36,7 @@ func (c *chain) fail(slug, message string) {
 
 // names are the words in capitals of fixes, each followed by what it stands for here.
 func (c *chain) names(instance, peer string) []string {
-	all := []string{"PREFIX", c.intent.Prefix.String(), "ADDRESS", c.intent.Prefix.Addr().String(), "MEMBER", c.member}
+	all := []string{"PREFIXES", strings.ReplaceAll(fabric.ClusterKeys.Get(c.in.Desired.Cluster().Config, "bgp.prefixes"), " ", ""), "PREFIX", c.intent.Prefix.String(), "ADDRESS", c.intent.Prefix.Addr().String(), "MEMBER", c.member}
 	add := func(word, name string) {
 		if name != "" {
 			all = append(all, word, name)

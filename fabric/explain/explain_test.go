@@ -149,7 +149,7 @@ func TestEveryBlocker(t *testing.T) {
 			r := withCopy(missing(fabric.ReasonNoPeer), "", "")
 			r.Peers = nil
 			w.route("n1", "anycast/dns", svc, fabric.AnnounceAnycast, r)
-		}, Blocked, fabric.ReasonNoPeer, fabric.StageSpeaker, "bgp peer add"},
+		}, Blocked, fabric.ReasonNoPeer, fabric.StageSpeaker, "bgp peer add NAME ROUTER ASN"},
 		{"session down", "10.50.0.7", func(w *world) {
 			w.instance("web1", fabric.InstanceRunning, nil)
 			w.session("n1", false)
@@ -160,6 +160,16 @@ func TestEveryBlocker(t *testing.T) {
 			w.say(fabric.Condition{Object: fabric.Key{Kind: fabric.KindPeer, Name: "tor1"}, Member: "n1", Type: fabric.ConditionSession, Reason: fabric.ReasonMaxPrefix, Message: "too much"})
 			w.route("n1", "instance/web1", "10.50.0.7/32", fabric.AnnounceInstance, withCopy(missing(fabric.ReasonSessionDown), "", ""))
 		}, Blocked, fabric.ReasonMaxPrefix, fabric.StageSession, "max-prefix"},
+		{"outside of what may be announced", "10.50.0.7", func(w *world) {
+			w.put(&fabric.Cluster{Header: fabric.Header{Name: fabric.ClusterName}, Config: fabric.Config{"core.bgp_asn": "65010", "bgp.prefixes": "203.0.113.0/24, 2001:db8::/32"}})
+			w.instance("web1", fabric.InstanceRunning, nil)
+			w.route("n1", "instance/web1", "10.50.0.7/32", fabric.AnnounceInstance, withCopy(missing(fabric.ReasonOutside), "", ""))
+		}, Blocked, fabric.ReasonOutside, fabric.StagePolicy, "bgp.prefixes=203.0.113.0/24,2001:db8::/32,10.50.0.7/32"},
+		{"nobody accepts sessions", "10.50.0.7", func(w *world) {
+			w.instance("web1", fabric.InstanceRunning, nil)
+			w.say(fabric.Condition{Object: fabric.Key{Kind: fabric.KindPeer, Name: "tor1"}, Member: "n1", Type: fabric.ConditionSession, Reason: fabric.ReasonNoListener})
+			w.route("n1", "instance/web1", "10.50.0.7/32", fabric.AnnounceInstance, withCopy(missing(fabric.ReasonSessionDown), "", ""))
+		}, Blocked, fabric.ReasonNoListener, fabric.StageSession, "cluster set n1 core.bgp_address=IP"},
 		{"no session can be set up", "10.50.0.7", func(w *world) {
 			w.instance("web1", fabric.InstanceRunning, nil)
 			w.say(fabric.Condition{Object: fabric.Key{Kind: fabric.KindPeer, Name: "tor1"}, Member: "n1", Type: fabric.ConditionSession, Reason: fabric.ReasonListenFailed, Message: "no such address"})
