@@ -135,6 +135,35 @@ func TestMaxPrefix(t *testing.T) {
 	})
 	announce("no network 198.51.102.0/24")
 	s.established("up")
+	since, flaps := s.peer("up").Since, s.peer("up").Flaps
+	alike := func(all ...fabric.MaxPrefix) { // the session goes on over these changes
+		t.Helper()
+		for _, m := range all {
+			p.MaxPrefix = m
+			s.config.Peers = []fabric.RoutingPeer{p}
+			s.config.Version++
+			s.apply()
+			s.Await(t.Context(), s.config.Version)
+			bgptest.Eventually(t, 10*time.Second, func() string {
+				if p := s.peer("up"); !p.Established() || !p.Since.Equal(since) || p.Flaps != flaps || p.OverLimit != (m.Action != "" && m.Limit == 1) {
+					return fmt.Sprintf("limit %+v: %+v, established since %v", m, p, since)
+				}
+				return ""
+			})
+		}
+	}
+	alike(fabric.MaxPrefix{Limit: 2, Restart: 60}, fabric.MaxPrefix{Limit: 2})
+	p.MaxPrefix = fabric.MaxPrefix{Limit: 100, Action: fabric.MaxPrefixWarn}
+	s.config.Peers = []fabric.RoutingPeer{p}
+	s.apply()
+	bgptest.Eventually(t, 10*time.Second, func() string {
+		if p := s.peer("up"); !p.Established() || p.Since.Equal(since) || p.Received != 2 {
+			return fmt.Sprintf("%+v", p)
+		}
+		return ""
+	})
+	since, flaps = s.peer("up").Since, s.peer("up").Flaps
+	alike(fabric.MaxPrefix{}, fabric.MaxPrefix{Limit: 1, Action: fabric.MaxPrefixWarn}, fabric.MaxPrefix{Limit: 50, Action: fabric.MaxPrefixWarn})
 	p.MaxPrefix = fabric.MaxPrefix{Limit: 1}
 	s.config.Peers = []fabric.RoutingPeer{p}
 	s.apply()

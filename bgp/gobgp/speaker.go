@@ -315,6 +315,7 @@ func (s *Speaker) carryOut(ctx context.Context, c *Config) (done bool, err error
 		}
 	}
 	// Sessions that go, go first: their addresses may be another's now. Sessions that come, come last: their first words are complete then.
+	s.relimit(c)
 	err = errors.Join(s.dropPeers(ctx, c), s.setCaches(ctx, c))
 	err = errors.Join(err, s.setKeys(c.Keys), s.setDoor(c.Closed))
 	done, perr := s.setPaths(ctx, c, s.classify(c))

@@ -17,8 +17,8 @@ func (a *app) peerSet() *cobra.Command {
 		Long: `Change what the given flags say of a BGP neighbour, and nothing else. A number of 0 is the default. What belongs to what a flag takes away goes with it:
 table and metric with --install none, action and restart with --max-prefix 0.
 
-Policies, what is installed, members, BFD and the limit of prefixes change while the session goes on; whatever the two ends agree on when it begins,
-and its password, sets it up anew.`,
+Policies, what is installed, members, BFD and the description change while the session goes on. What the two ends agree on when it begins, the
+password, and a limit of prefixes that ends it set the session up anew.`,
 		Example:           "  fabricctl bgp peer set tor1 --export own\n  fabricctl bgp peer set tor1 --disabled=false --hold-time 3\n  fabricctl bgp peer set tor1 --address 192.0.2.253 --asn 65002",
 		ValidArgsFunction: a.complete(peers),
 	}
