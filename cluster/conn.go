@@ -19,9 +19,10 @@ const databaseName = "fabric"
 //
 // database/sql is left out on purpose: it repeats statements by itself when a connection is lost, and ends transactions without a deadline.
 type conn struct {
-	raw    *dqlite.Conn
-	socket net.Conn
-	leader string // address
+	raw      *dqlite.Conn
+	socket   net.Conn
+	leader   string // address
+	database string // lineage of it
 }
 
 // openConn opens a session with the node at an address, which must be the leader.
@@ -51,6 +52,9 @@ func openConn(ctx context.Context, leader string, dial client.DialFunc, log clie
 	c.raw = raw.(*dqlite.Conn)
 	return c, nil
 }
+
+// goodFor tells whether the session is there, and with that database.
+func (c *conn) goodFor(database string) bool { return c != nil && c.database == database }
 
 func (c *conn) close() {
 	if c != nil {

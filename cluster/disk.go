@@ -22,14 +22,15 @@ const (
 
 // identity is who this member is, and what it proves that with.
 type identity struct {
-	Name               string `json:"name"`
-	Address            string `json:"address"`
-	NodeID             uint64 `json:"node_id"`
-	LatencyMS          int    `json:"latency_ms"` // as of bootstrap or join; the cluster's setting replaces it once known
-	ClusterCertificate string `json:"cluster_certificate"`
-	ClusterKey         string `json:"cluster_key"`
-	MemberCertificate  string `json:"member_certificate"`
-	MemberKey          string `json:"member_key"`
+	Name               string  `json:"name"`
+	Address            string  `json:"address"`
+	NodeID             uint64  `json:"node_id"`
+	LatencyMS          int     `json:"latency_ms"` // as of bootstrap or join; the cluster's setting replaces it once known
+	ClusterCertificate string  `json:"cluster_certificate"`
+	ClusterKey         string  `json:"cluster_key"`
+	MemberCertificate  string  `json:"member_certificate"`
+	MemberKey          string  `json:"member_key"`
+	Lineage            lineage `json:"lineage,omitempty"` // of the database that it has, or is to have
 }
 
 // peers is who else there is, as last known: whom to ask for the database, and whom to let in, until the snapshot tells better.
@@ -85,7 +86,8 @@ func loadIdentity(dir string) (*identity, error) {
 // wipe removes everything that bootstrap and join make, the identity first.
 func wipe(dir string) error {
 	names := []string{identityFile, peersFile, databaseDir}
-	for _, pattern := range []string{temporary(identityFile), temporary(peersFile)} { // of a write that was killed
+	// What is left of a write that was killed, and databases that were recovered. Copies that were set aside stay.
+	for _, pattern := range []string{temporary(identityFile), temporary(peersFile), databaseDir + "-*", workPattern} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			return err
@@ -116,18 +118,23 @@ func readJSON(path string, v any) error {
 	return nil
 }
 
-// writeJSON replaces a file by one that only root can read, all or nothing, and returns once it is on disk.
+// writeJSON replaces a file as writeFile does.
 func writeJSON(path string, v any) error {
 	data, err := json.MarshalIndent(v, "", "\t")
 	if err != nil {
 		return err
 	}
+	return writeFile(path, append(data, '\n'))
+}
+
+// writeFile replaces a file by one that only root can read, all or nothing, and returns once it is on disk.
+func writeFile(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), temporary(filepath.Base(path))) // mode 0600
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // does nothing once renamed
-	_, err = f.Write(append(data, '\n'))
+	_, err = f.Write(data)
 	if err == nil {
 		err = f.Sync()
 	}

@@ -21,6 +21,10 @@ func (s *store) follow(ctx context.Context) {
 	defer func() { c.close() }()
 	for {
 		pause := lookPeriod
+		if !c.goodFor(s.database()) {
+			c.close()
+			c = nil
+		}
 		if next, err := s.lookOnce(ctx, c); err != nil {
 			c.close()
 			c = nil
@@ -56,17 +60,17 @@ func (s *store) lookOnce(ctx context.Context, c *conn) (*conn, error) {
 	if err != nil {
 		return c, err
 	}
-	snapshot, err := readNewer(ctx, c, s.Snapshot(), m)
+	known, reports, foreign := s.knownOf(c.database)
+	snapshot, err := readNewer(ctx, c, known, m)
 	if err != nil {
 		return c, err
 	}
-	reports := s.Reports()
 	if m.counter > reports.Counter {
 		if reports, err = readConditions(ctx, c, reports, m); err != nil {
 			return c, err
 		}
 	}
-	s.publish(snapshot, reports, false)
+	s.publish(snapshot, reports, foreign)
 	s.observe(beats)
 	return c, nil
 }

@@ -46,6 +46,7 @@ func (m *member) kill() {
 	m.wait.Wait()
 	m.server.Close()
 	m.shut()
+	m.lock.Close()
 }
 
 func (m *member) close(t testing.TB) {

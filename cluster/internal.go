@@ -48,10 +48,11 @@ func (n *Node) InternalHandler() http.Handler {
 		if err != nil {
 			return nil, err
 		}
-		n.mu.Lock()
-		in := n.proof != nil
-		n.mu.Unlock()
-		if !in {
+		switch in := n.current() != nil; {
+		case !in:
+			return struct{}{}, nil
+		case n.otherThan(p.Database): // its commits are not made on what is known here
+			n.doubts()
 			return struct{}{}, nil
 		}
 		if err := n.hear(commits); err != nil {
@@ -74,6 +75,9 @@ func (n *Node) members(h handler) http.HandlerFunc {
 		n.mu.Lock()
 		_, ok := n.peers.byFingerprint(peerFingerprint(r.TLS))
 		revision := n.peers.Revision
+		if n.proof != nil {
+			w.Header().Set(lineageHeader, n.proof.Lineage.String())
+		}
 		n.mu.Unlock()
 		if !ok {
 			w.Header().Set(revisionHeader, strconv.FormatUint(revision, 10))
@@ -161,6 +165,7 @@ func ask[T any](ctx context.Context, c *http.Client, method, url string, body an
 // when this one was removed.
 func (n *Node) ping(ctx context.Context, address string) error {
 	known, header, err := ask[peers](ctx, n.http, http.MethodGet, "https://"+address+pingPath, nil)
+	n.compare(address, header, known)
 	if err == nil {
 		n.learn(known)
 	}
@@ -210,6 +215,7 @@ func (n *Node) pokeAll(c commit) {
 			p.next = new(poke)
 		}
 		*p.next = p.next.add(c.Revision, c.Counter, encoded)
+		p.next.Database = n.proof.Lineage.String()
 		if !p.busy && n.ctx.Err() == nil {
 			p.busy = true
 			n.wait.Go(func() { n.pokeOne(p, m.Address) })
@@ -227,8 +233,12 @@ func (n *Node) pokeOne(p *poker, address string) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(n.ctx, internalTimeout)
-		if _, _, err := ask[struct{}](ctx, n.http, http.MethodPost, "https://"+address+pokePath, next); err != nil {
+		_, header, err := ask[struct{}](ctx, n.http, http.MethodPost, "https://"+address+pokePath, next)
+		if err != nil {
 			n.log.Debug("a member was not told of a commit", "address", address, "error", err)
+		}
+		if header != nil && n.otherThan(header.Get(lineageHeader)) {
+			n.doubts()
 		}
 		cancel()
 	}

@@ -156,11 +156,12 @@ type joinRequest struct {
 
 // joinAnswer makes it a member.
 type joinAnswer struct {
-	NodeID             uint64 `json:"node_id"`
-	ClusterCertificate string `json:"cluster_certificate"`
-	ClusterKey         string `json:"cluster_key"`
-	LatencyMS          int    `json:"latency_ms"`
-	Peers              peers  `json:"peers"`
+	NodeID             uint64  `json:"node_id"`
+	ClusterCertificate string  `json:"cluster_certificate"`
+	ClusterKey         string  `json:"cluster_key"`
+	LatencyMS          int     `json:"latency_ms"`
+	Lineage            lineage `json:"lineage,omitempty"`
+	Peers              peers   `json:"peers"`
 }
 
 func (n *Node) handleJoin(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -201,7 +202,7 @@ func (n *Node) handleJoin(w http.ResponseWriter, r *http.Request) (any, error) {
 	n.log.Info("a member joined", "member", m.Name, "address", m.Address)
 	return joinAnswer{
 		NodeID: m.NodeID, ClusterCertificate: p.ClusterCertificate, ClusterKey: p.ClusterKey,
-		LatencyMS: int(next.Cluster().NetworkLatency().Milliseconds()), Peers: peersOf(n.Snapshot()),
+		LatencyMS: int(next.Cluster().NetworkLatency().Milliseconds()), Lineage: p.Lineage, Peers: peersOf(n.Snapshot()),
 	}, nil
 }
 
@@ -296,7 +297,7 @@ func (n *Node) Join(ctx context.Context, joinToken, address string) error {
 		n.forget()
 		return err
 	}
-	id.NodeID, id.ClusterCertificate, id.ClusterKey, id.LatencyMS = a.NodeID, a.ClusterCertificate, a.ClusterKey, a.LatencyMS
+	id.NodeID, id.ClusterCertificate, id.ClusterKey, id.LatencyMS, id.Lineage = a.NodeID, a.ClusterCertificate, a.ClusterKey, a.LatencyMS, a.Lineage
 	if err := n.enter(*id, a.Peers); err != nil {
 		n.forget()
 		return err

@@ -113,7 +113,7 @@ func (n *Node) forget() {
 		n.log.Error("the database was not removed", "error", err)
 	}
 	n.mu.Lock()
-	n.proof, n.guest, n.peers, n.problem, n.topology, n.probes, n.live = nil, nil, peers{}, nil, topology{}, nil, liveness{}
+	n.proof, n.guest, n.peers, n.problem, n.topology, n.probes, n.live, n.kin = nil, nil, peers{}, nil, topology{}, nil, liveness{}, kin{}
 	n.mu.Unlock()
 	if err := n.shut(); err != nil {
 		n.log.Error("the database was not closed", "error", err)

@@ -203,7 +203,7 @@ func TestJoinKilledInTheMiddle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		open, err := listen(id.Address, serverConfig(func(bool) *tls.Certificate { return &guest }), func(c *tls.Conn) { c.Close() }, newRESTListener())
+		open, err := listen(id.Address, serverConfig(func(bool) *tls.Certificate { return &guest }, func() string { return protocolDatabase }), func(c *tls.Conn) { c.Close() }, newRESTListener())
 		if err != nil {
 			t.Fatal(err)
 		}

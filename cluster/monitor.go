@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/canonical/go-dqlite/app"
@@ -46,6 +45,7 @@ func (n *Node) monitor(ctx context.Context) {
 type monitor struct {
 	*Node
 	leader    *client.Client
+	stopped   bool                 // the database was stopped to be replaced, and is not up again
 	strangers map[uint64]time.Time // database nodes that are no member's, and since when they have been seen
 }
 
@@ -58,8 +58,10 @@ func (m *monitor) disconnect() {
 
 func (m *monitor) look(ctx context.Context) {
 	m.savePeers()
+	m.succeedLive()
 	m.mu.Lock()
-	p, engine := m.proof, m.engine
+	p, engine, doubt := m.proof, m.engine, m.doubt
+	m.doubt = false
 	m.mu.Unlock()
 	if p == nil || engine == nil {
 		m.disconnect()
@@ -72,8 +74,11 @@ func (m *monitor) look(ctx context.Context) {
 		m.mu.Unlock()
 		m.log.Debug("look at the database's nodes", "error", err)
 	}
-	if m.health.failing() {
+	failing := m.health.failing()
+	if failing || doubt {
 		m.probe(ctx, p)
+	}
+	if failing {
 		return
 	}
 	m.mu.Lock()
@@ -241,26 +246,16 @@ func (n *Node) observes(beats map[string]uint64) {
 
 // probe asks every other member directly, to be able to say who does not answer.
 func (m *monitor) probe(ctx context.Context, p *proof) {
-	m.mu.Lock()
-	members := slices.Clone(m.peers.Members)
-	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, monitorPeriod)
 	defer cancel()
-	answers := make([]error, len(members))
-	var wait sync.WaitGroup
-	for i, peer := range members {
-		if peer.Name != p.Name {
-			wait.Go(func() { answers[i] = m.ping(ctx, peer.Address) })
-		}
-	}
-	wait.Wait()
-	probes := map[string]error{}
-	for i, peer := range members {
-		probes[peer.Name] = answers[i]
-	}
+	probes := m.pingAll(ctx, p, m.peersNow())
 	m.mu.Lock()
 	m.probes = probes
+	found := m.successor != nil
 	m.mu.Unlock()
+	if found {
+		wake(m.kick)
+	}
 }
 
 // explain says why the database can't be written, and what to do.
@@ -280,7 +275,7 @@ func (n *Node) explain(why error) error {
 		return e.WithFix("every member answers: the database elects a leader, try again")
 	}
 	e = fabric.Errorf(fabric.CodeUnavailable, "no-quorum", "write to the database: no quorum: %d of %d database members do not answer: %s", len(silent), voters, strings.Join(silent, ", "))
-	return e.WithFix("reads go on; writes do once more than half of them answer: start fabric-node there or mend the network")
+	return e.WithFix("reads go on; writes do once more than half of them answer: start fabric-node there or mend the network; where they are lost for good, fabric-node cluster says what to do")
 }
 
 // census counts the database's voters, as far as known, and names those that do not answer when asked directly.

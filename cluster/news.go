@@ -28,7 +28,10 @@ type reported struct {
 
 // hear takes in commits in their order, as far as they follow on what is known here.
 func (s *store) hear(commits []commit) error {
-	snapshot, reports := s.Snapshot(), s.Reports()
+	snapshot, reports, foreign := s.knownOf(s.database())
+	if foreign {
+		return nil // it has to be read as a whole
+	}
 	for _, c := range commits {
 		if c.Revision > snapshot.Revision && c.FromRevision == snapshot.Revision {
 			next, err := snapshot.Advance(c.Revision, ofKnownKinds(c.Rows))
@@ -57,6 +60,7 @@ type poke struct {
 	Revision uint64            `json:"revision"`
 	Counter  uint64            `json:"counter"`
 	Commits  []json.RawMessage `json:"commits,omitempty"`
+	Database string            `json:"database,omitempty"` // its lineage
 }
 
 // maxTold is the size in bytes of the commits that a poke carries at most. Who is told less looks for the rest.
@@ -68,7 +72,7 @@ func (p poke) add(revision, counter uint64, encoded json.RawMessage) poke {
 	for _, c := range p.Commits {
 		size += len(c)
 	}
-	next := poke{revision, counter, nil}
+	next := poke{Revision: revision, Counter: counter}
 	if encoded != nil && size <= maxTold {
 		next.Commits = append(slices.Clone(p.Commits), encoded)
 	}

@@ -23,6 +23,7 @@ func hasProfile(s *fabric.Snapshot, name string) bool { _, ok := s.Profile(name)
 
 func TestHear(t *testing.T) {
 	s := newStore(nil, logger(t, "listener"))
+	s.database = func() string { return "" }
 	s.changed = func(*fabric.Snapshot) {}
 	key := fabric.Key{Kind: fabric.KindProfile, Name: "a"}
 	ready := fabric.Condition{Object: key, Member: "n2", Type: fabric.ConditionReady}

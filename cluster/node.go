@@ -32,6 +32,7 @@ type Node struct {
 	*store
 	dir  string
 	log  *slog.Logger
+	lock *os.File // on dir, while this is open
 	rest *restListener
 	http *http.Client
 
@@ -55,8 +56,9 @@ type Node struct {
 	problem error // why engine or port is not up
 	peers   peers
 	unsaved bool // peers differ from those on disk
-	live    liveness
-	met     map[string]time.Time // members that came while this one was watching, and when
+	kin
+	live liveness
+	met  map[string]time.Time // members that came while this one was watching, and when
 	topology
 	probes map[string]error  // by member: what came of asking it directly, while the database does not answer
 	pokers map[string]*poker // by address
@@ -68,7 +70,7 @@ type topology struct {
 	nodes  []client.NodeInfo
 }
 
-// proof is the identity of a member in the form that TLS wants. It never changes.
+// proof is the identity of a member in the form that TLS wants. It never changes: a member of another database has another one.
 type proof struct {
 	identity
 	cluster     tls.Certificate
@@ -97,6 +99,19 @@ func Open(_ context.Context, opts Options) (*Node, error) {
 	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
 		return nil, err
 	}
+	lock, err := lockDir(opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	n, err := open(opts, lock)
+	if err != nil {
+		lock.Close()
+	}
+	return n, err
+}
+
+// open is Open once the directory is this process's own.
+func open(opts Options, lock *os.File) (*Node, error) {
 	id, err := loadIdentity(opts.Dir)
 	if err != nil {
 		return nil, err
@@ -107,11 +122,11 @@ func Open(_ context.Context, opts Options) (*Node, error) {
 			return nil, err
 		}
 	}
-	n := &Node{store: newStore(opts.Initial, opts.Logger), dir: opts.Dir, log: opts.Logger, rest: newRESTListener(), kick: make(chan struct{}, 1), pokers: map[string]*poker{}}
+	n := &Node{store: newStore(opts.Initial, opts.Logger), dir: opts.Dir, log: opts.Logger, lock: lock, rest: newRESTListener(), kick: make(chan struct{}, 1), pokers: map[string]*poker{}}
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.http = &http.Client{Transport: &http.Transport{DialTLSContext: n.dialREST, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute}}
 	n.store.self, n.store.connect, n.store.explain = n.Name, n.connectDatabase, n.explain
-	n.store.writer = n.nodeID
+	n.store.writer, n.store.database = n.nodeID, n.database
 	n.store.told, n.store.changed, n.store.observe = n.pokeAll, n.follows, n.observes
 	if id != nil {
 		if err := n.resume(*id, opts.Initial); err != nil {
@@ -148,6 +163,7 @@ func (n *Node) resume(id identity, initial *fabric.Snapshot) error {
 // start opens port and database, and keeps trying: an address may come later than this program.
 func (n *Node) start(ctx context.Context) {
 	const again = 500 * time.Millisecond
+	n.askAround(ctx)
 	said := ""
 	for {
 		err := n.startOnce()
@@ -187,7 +203,14 @@ func (n *Node) startOnce() error {
 	if engine != nil {
 		return nil
 	}
-	engine, err := startEngine(filepath.Join(n.dir, databaseDir), p.NodeID, p.Address, n.latency(p), n.dialDatabase, n.log)
+	p, err := n.inherit(p)
+	if err != nil {
+		return err
+	}
+	dial := func(ctx context.Context, address string) (net.Conn, error) {
+		return n.dialDatabase(ctx, address, p.Lineage.protocol())
+	}
+	engine, err = startEngine(filepath.Join(n.dir, p.Lineage.name()), p.NodeID, p.Address, n.latency(p), dial, n.log)
 	if err != nil {
 		return err
 	}
@@ -229,7 +252,9 @@ func (n *Node) Close(ctx context.Context) error {
 			n.log.Info("the database was not handed over", "error", err)
 		}
 	}
-	return n.shut()
+	err := n.shut()
+	n.lock.Close() // nobody waits for it in vain when it fails: the process ends, or it was closed before
+	return err
 }
 
 // shut closes port and database.
@@ -255,6 +280,14 @@ func (n *Node) Store() fabric.Store { return n.store }
 func (n *Node) Name() string {
 	if p := n.current(); p != nil {
 		return p.Name
+	}
+	return ""
+}
+
+// database is the lineage of the one that this member has.
+func (n *Node) database() string {
+	if p := n.current(); p != nil {
+		return p.Lineage.String()
 	}
 	return ""
 }
@@ -310,7 +343,7 @@ func (n *Node) HTTPClient(member string) (*http.Client, string, error) {
 }
 
 func (n *Node) listen(address string) (*port, error) {
-	p, err := listen(address, serverConfig(n.serverCertificate), n.acceptDatabase, n.rest)
+	p, err := listen(address, serverConfig(n.serverCertificate, n.databaseProtocol), n.acceptDatabase, n.rest)
 	if err != nil {
 		return nil, listenError(address, err)
 	}
@@ -337,22 +370,35 @@ func (n *Node) acceptDatabase(c *tls.Conn) {
 	}
 }
 
+// databaseProtocol is what a node has to speak to be connected with the one of this member.
+func (n *Node) databaseProtocol() string {
+	if p := n.current(); p != nil {
+		return p.Lineage.protocol()
+	}
+	return protocolDatabase
+}
+
 // admit passes the connection of a member to the database. It does so under the lock: follows, which ends the connections of who is a member no
-// more, comes before or after and misses none.
+// more, comes before or after and misses none, and the database is the one that the connection is for.
 func (n *Node) admit(c *tls.Conn) bool {
 	state := c.ConnectionState()
 	fingerprint := peerFingerprint(&state)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, member := n.peers.byFingerprint(fingerprint); !member || n.engine == nil {
+	_, member := n.peers.byFingerprint(fingerprint)
+	if !member || n.engine == nil || n.proof == nil || state.NegotiatedProtocol != n.proof.Lineage.protocol() {
 		return false
 	}
 	n.engine.accept(c, fingerprint)
 	return true
 }
 
-func (n *Node) dialDatabase(ctx context.Context, address string) (net.Conn, error) {
-	return n.dialAs(ctx, address, protocolDatabase)
+func (n *Node) dialDatabase(ctx context.Context, address, protocol string) (net.Conn, error) {
+	c, err := n.dialAs(ctx, address, protocol)
+	if refusedByOther(err) {
+		n.doubts() // it may have another database
+	}
+	return c, err
 }
 
 func (n *Node) dialREST(ctx context.Context, _, address string) (net.Conn, error) {
@@ -365,13 +411,16 @@ func (n *Node) dialREST(ctx context.Context, _, address string) (net.Conn, error
 // only have from another member, may show the cluster's.
 func (n *Node) dialAs(ctx context.Context, address, protocol string) (net.Conn, error) {
 	n.mu.Lock()
-	p := n.proof
-	m, known := n.peers.byAddress(address)
+	p, known := n.proof, n.peers
 	n.mu.Unlock()
 	if p == nil {
 		return nil, errNotInCluster
 	}
-	if known {
+	return p.dial(ctx, known, address, protocol)
+}
+
+func (p *proof) dial(ctx context.Context, peers peers, address, protocol string) (net.Conn, error) {
+	if m, known := peers.byAddress(address); known {
 		return dialTLS(ctx, address, memberConfig(&p.member, m.Fingerprint, protocol))
 	}
 	return dialTLS(ctx, address, clientConfig(&p.member, p.fingerprint, protocol))
@@ -393,7 +442,11 @@ func (n *Node) connectDatabase(ctx context.Context) (*conn, error) {
 	case engine == nil:
 		return nil, errors.New("the database is starting")
 	}
-	return engine.connect(ctx, n.databaseAddresses(p))
+	c, err := engine.connect(ctx, n.databaseAddresses(p))
+	if err == nil {
+		c.database = p.Lineage.String()
+	}
+	return c, err
 }
 
 // databaseAddresses are the nodes that may know who leads: the voters, or every member as long as these are not known, and this one.

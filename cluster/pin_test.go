@@ -29,7 +29,7 @@ func TestRemovedMemberCannotPose(t *testing.T) {
 	asks.mu.Unlock()
 	stolen := gone.current()
 	for name, certificate := range map[string]*tls.Certificate{"its own certificate": &stolen.member, "the cluster's certificate": &stolen.cluster} {
-		pose, err := listen(freeAddress(t), serverConfig(func(bool) *tls.Certificate { return certificate }), func(c *tls.Conn) { c.Close() }, newRESTListener())
+		pose, err := listen(freeAddress(t), serverConfig(func(bool) *tls.Certificate { return certificate }, func() string { return protocolDatabase }), func(c *tls.Conn) { c.Close() }, newRESTListener())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -85,7 +86,7 @@ func (p *port) handle(raw net.Conn) {
 		raw.Close()
 		return
 	}
-	if conn.ConnectionState().NegotiatedProtocol == protocolDatabase {
+	if strings.HasPrefix(conn.ConnectionState().NegotiatedProtocol, protocolDatabase) {
 		p.database(conn)
 		return
 	}

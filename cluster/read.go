@@ -54,6 +54,12 @@ func readSigns(ctx context.Context, c *conn) (m meta, beats map[string]uint64, e
 	return m, beats, err
 }
 
+func emptyOf(c *conn) *fabric.Snapshot {
+	s := fabric.EmptySnapshot()
+	s.Database = c.database
+	return s
+}
+
 // readObjects brings a snapshot to the state of the database. A snapshot that is older than the oldest tombstone, or newer than the database,
 // is read anew.
 func readObjects(ctx context.Context, c *conn, s *fabric.Snapshot, m meta) (*fabric.Snapshot, error) {
@@ -61,14 +67,14 @@ func readObjects(ctx context.Context, c *conn, s *fabric.Snapshot, m meta) (*fab
 		return s, nil
 	}
 	if m.revision < s.Revision || s.Revision < m.floor {
-		s = fabric.EmptySnapshot()
+		s = emptyOf(c)
 	}
 	rows, err := c.query(ctx, "SELECT kind, name, revision, deleted, spec, (SELECT floor FROM meta) FROM objects WHERE revision > ?", s.Revision)
 	if err != nil {
 		return nil, err
 	}
 	if len(rows) > 0 && s.Revision > 0 && s.Revision < rows[0].number(5) { // pruned meanwhile
-		return readObjects(ctx, c, fabric.EmptySnapshot(), m)
+		return readObjects(ctx, c, emptyOf(c), m)
 	}
 	revision := m.revision
 	var all []fabric.Row

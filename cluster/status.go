@@ -58,6 +58,7 @@ func (n *Node) presence(m *fabric.MemberStatus, s fabric.ClusterStatus, now time
 	if seen {
 		m.LastSeen = ago
 	}
+	_, rival := n.rivals[m.Address]
 	switch asked, ok := n.probes[m.Name]; {
 	case m.Name == n.proof.Name:
 		m.Online, m.LastSeen = true, 0
@@ -66,6 +67,8 @@ func (n *Node) presence(m *fabric.MemberStatus, s fabric.ClusterStatus, now time
 		} else if !s.Quorum {
 			m.Message = "the database has no quorum: nothing can be changed"
 		}
+	case rival:
+		m.Message = rivalError(n.proof.Name).Error()
 	case !s.Quorum && ok && asked != nil:
 		m.Message = fmt.Sprintf("does not answer: %v", asked)
 	case !s.Quorum:

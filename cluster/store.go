@@ -12,15 +12,16 @@ import (
 
 // store keeps the newest known state in memory and hands writes to the writer.
 type store struct {
-	self    func() string                            // name of this member
-	writer  func() uint64                            // database node of this member
-	connect func(ctx context.Context) (*conn, error) // opens a session with the leader of the database
-	explain func(why error) error                    // what a user is told when the database can't be reached
-	observe func(beats map[string]uint64)            // called with the signs of life of all members, about every second
-	told    func(commit)                             // called after each commit of this member
-	changed func(s *fabric.Snapshot)                 // called with each new snapshot, in order
-	log     *slog.Logger
-	health  health
+	self     func() string                            // name of this member
+	writer   func() uint64                            // database node of this member
+	database func() string                            // lineage of the database of this member
+	connect  func(ctx context.Context) (*conn, error) // opens a session with the leader of the database
+	explain  func(why error) error                    // what a user is told when the database can't be reached
+	observe  func(beats map[string]uint64)            // called with the signs of life of all members, about every second
+	told     func(commit)                             // called after each commit of this member
+	changed  func(s *fabric.Snapshot)                 // called with each new snapshot, in order
+	log      *slog.Logger
+	health   health
 
 	requests chan *request // to the writer
 	look     chan struct{} // to the follower
@@ -172,6 +173,18 @@ func (s *store) publish(snapshot *fabric.Snapshot, reports *fabric.Reports, forc
 	for ch := range s.subscribers {
 		wake(ch)
 	}
+}
+
+// knownOf is what is known of a database: nothing, where what is known here is of another one.
+func (s *store) knownOf(database string) (snapshot *fabric.Snapshot, reports *fabric.Reports, foreign bool) {
+	snapshot, reports = s.Snapshot(), s.Reports()
+	if snapshot.Database == database {
+		return snapshot, reports, false
+	}
+	foreign = snapshot.Revision > 0
+	snapshot = fabric.EmptySnapshot()
+	snapshot.Database = database
+	return snapshot, fabric.EmptyReports(), foreign
 }
 
 // reset forgets everything, when the member left its cluster.

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Protocols that a TLS client can ask for by ALPN (RFC 7301).
+// Protocols that a TLS client can ask for by ALPN (RFC 7301). That of a database that was recovered has its id in it, see lineage.
 const (
 	protocolDatabase = "fabric-dqlite"
 	protocolHTTP     = "http/1.1"
@@ -76,16 +76,21 @@ func peerFingerprint(state *tls.ConnectionState) string {
 const memberServerName = "member.invalid"
 
 // serverConfig is how the port of a member answers: it asks for the client's certificate, but leaves it to others to judge it. certificate gives
-// the member's own certificate, or the cluster's.
-func serverConfig(certificate func(own bool) *tls.Certificate) *tls.Config {
-	return &tls.Config{
+// the member's own certificate, or the cluster's; database is the protocol of the database that the member has now.
+func serverConfig(certificate func(own bool) *tls.Certificate, database func() string) *tls.Config {
+	config := &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return certificate(hello.ServerName == memberServerName), nil
 		},
 		ClientAuth: tls.RequestClientCert,
-		NextProtos: []string{protocolDatabase, protocolHTTP}, // not h2: the API's websockets need HTTP/1.1
 	}
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		c := config.Clone()
+		c.NextProtos = []string{database(), protocolHTTP} // not h2: the API's websockets need HTTP/1.1
+		return c, nil
+	}
+	return config
 }
 
 // clientConfig is how a server is asked that shows the certificate of a cluster, or of a host that joins. It accepts the server only if its certificate has the fingerprint.

@@ -221,7 +221,8 @@ var errAgain = errors.New("a waiter left before the commit")
 
 // attempt runs the batch in one transaction. Without an error all its requests are finished.
 func (w *writer) attempt(ctx context.Context, batch []*request) error {
-	if w.conn == nil {
+	if !w.conn.goodFor(w.database()) {
+		w.disconnect()
 		c, err := w.connect(ctx)
 		if err != nil {
 			return err
@@ -334,7 +335,7 @@ func (w *writer) settle(ctx context.Context, a *attempt) error {
 
 // prepare runs the requests on the newest state and collects what has to be written.
 func (w *writer) prepare(ctx context.Context, m meta, batch []*request) (*attempt, *script, error) {
-	known, knownReports := w.Snapshot(), w.Reports()
+	known, knownReports, foreign := w.knownOf(w.conn.database)
 	base, err := readObjects(ctx, w.conn, known, m)
 	if err != nil {
 		return nil, nil, err
@@ -343,7 +344,7 @@ func (w *writer) prepare(ctx context.Context, m meta, batch []*request) (*attemp
 	if err != nil {
 		return nil, nil, err
 	}
-	a := &attempt{id: rand.Int64(), base: m, snapshot: base, reports: reports, results: map[*request]result{}, force: m.revision < known.Revision || m.counter < knownReports.Counter}
+	a := &attempt{id: rand.Int64(), base: m, snapshot: base, reports: reports, results: map[*request]result{}, force: foreign || m.revision < known.Revision || m.counter < knownReports.Counter}
 	if !a.force {
 		w.publish(base, reports, false)
 	}

@@ -49,6 +49,7 @@ func TestLostAnswers(t *testing.T) {
 	m := startCluster(t, 3)[0]
 	var faults atomic.Int32
 	s := newStore(nil, logger(t, "flaky"))
+	s.database = func() string { return "" }
 	s.self = func() string { return "flaky" }
 	s.writer = func() uint64 { return 99 }
 	s.connect = func(ctx context.Context) (*conn, error) {
@@ -193,6 +194,7 @@ func TestExpiredTokensGo(t *testing.T) {
 func TestStatementAlone(t *testing.T) {
 	m := startCluster(t, 1)[0]
 	s := newStore(nil, logger(t, "alone")) // one that nobody else gives work to
+	s.database = func() string { return "" }
 	s.self, s.writer, s.connect = func() string { return "alone" }, func() uint64 { return 99 }, m.connect
 	ctx, stop := context.WithCancel(t.Context())
 	var writer sync.WaitGroup

@@ -9,6 +9,7 @@ import (
 // Snapshot is every object of the cluster as of one revision. It never changes; successive snapshots share what did not change.
 type Snapshot struct {
 	Revision uint64
+	Database string // the one that the revision is of: another one after a recovery from the loss of the quorum
 	objects  map[Kind]map[string]Object
 	claims   map[Claim]Key
 }

@@ -18,6 +18,7 @@ import (
 // saved is the file format of a snapshot.
 type saved struct {
 	Revision uint64       `json:"revision"`
+	Database string       `json:"database,omitempty"`
 	Rows     []fabric.Row `json:"rows"`
 }
 
@@ -29,14 +30,15 @@ func (a *Agent) save(ctx context.Context) {
 	signal, stop := a.o.Store.Subscribe()
 	defer stop()
 	var done uint64
+	var database string
 	for {
 		wait, failed := saveInterval, false
-		if s := a.o.Store.Snapshot(); s.Revision > done {
+		if s := a.o.Store.Snapshot(); s.Revision > done || s.Database != database {
 			if err := SaveSnapshot(a.o.Saved, s); err != nil {
 				a.o.Log.Error("cannot keep the last good snapshot: without quorum this member would start from an older one", "file", a.o.Saved, "error", err)
 				wait, failed = lastWait, true
 			} else {
-				done = s.Revision
+				done, database = s.Revision, s.Database
 			}
 		}
 		select {
@@ -61,7 +63,7 @@ func SaveSnapshot(file string, s *fabric.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(saved{s.Revision, rows})
+	data, err := json.Marshal(saved{s.Revision, s.Database, rows})
 	if err != nil {
 		return fmt.Errorf("encode snapshot: %w", err)
 	}
@@ -89,5 +91,6 @@ func LoadSnapshot(file string) (*fabric.Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read snapshot %s: %w", file, err)
 	}
+	s.Database = in.Database
 	return s, nil
 }
