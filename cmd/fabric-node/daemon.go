@@ -56,7 +56,7 @@ func run(ctx context.Context, o options) error {
 		d.log.Error("the last good snapshot can't be read: without quorum nothing will be started", "error", err)
 		initial = nil
 	}
-	if d.node, err = cluster.Open(ctx, cluster.Options{Dir: filepath.Join(o.dir, "database"), Initial: initial, Logger: d.log}); err != nil {
+	if d.node, err = cluster.Open(ctx, cluster.Options{Dir: databaseDir(o.dir), Initial: initial, Logger: d.log}); err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
 	if err := d.build(); err != nil {
@@ -65,7 +65,10 @@ func run(ctx context.Context, o options) error {
 	return d.serve(ctx)
 }
 
-func (d *daemon) saved() string { return filepath.Join(d.dir, "snapshot.json") }
+func (d *daemon) saved() string { return savedSnapshot(d.dir) }
+
+// savedSnapshot is where the last good snapshot is.
+func savedSnapshot(dir string) string { return filepath.Join(dir, "snapshot.json") }
 
 // build makes the modules and the API server.
 func (d *daemon) build() error {

@@ -42,7 +42,10 @@ func command() *cobra.Command {
 		Long: `The daemon of one cluster member: the replicated database, the REST API, and what makes this host match the database.
 
 It may be stopped, started and upgraded at any time: instances, routes and the routing worker go on without it. A member that
-was never in a cluster waits for "fabricctl cluster bootstrap" or "fabricctl cluster join".`,
+was never in a cluster waits for "fabricctl cluster bootstrap" or "fabricctl cluster join".
+
+"fabric-node cluster" has the tools for a cluster that has lost more than half of its database members; for everything else
+there is fabricctl.`,
 		Args:          cobra.NoArgs,
 		Version:       version,
 		SilenceUsage:  true,
@@ -54,8 +57,10 @@ was never in a cluster waits for "fabricctl cluster bootstrap" or "fabricctl clu
 			return run(c.Context(), o)
 		},
 	}
+	c.PersistentFlags().StringVar(&o.dir, "dir", env("FABRIC_DIR", "/var/lib/fabric"), "directory of everything that is kept ($FABRIC_DIR)")
+	c.CompletionOptions.DisableDefaultCmd = true
+	c.AddCommand(clusterCommand(&o.dir))
 	f := c.Flags()
-	f.StringVar(&o.dir, "dir", env("FABRIC_DIR", "/var/lib/fabric"), "directory of everything that is kept ($FABRIC_DIR)")
 	f.StringVar(&o.socket, "socket", env("FABRIC_SOCKET", ""), "unix socket of the API ($FABRIC_SOCKET; default DIR/unix.socket)")
 	f.StringVar(&o.group, "group", "fabric", "group that may use the socket, if there is one of that name")
 	f.StringVar(&o.router, "router", "", `the routing worker's program; "none" when somebody else starts it (default: fabric-router beside this program)`)

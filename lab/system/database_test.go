@@ -33,6 +33,7 @@ func TestDatabase(t *testing.T) {
 			loseLeader(t, w, func(n *lab.Node) error { return n.Kill(t.Context()) }, func(n *lab.Node) error { return n.Boot(t.Context()) })
 		}},
 		{"alone", alone},
+		{"quorum lost for good", recoverQuorum},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(t, w) }) {
 			return
