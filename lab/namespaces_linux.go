@@ -145,9 +145,35 @@ const netnsDir = "/run/netns"
 func netnsName(lab, node string) string { return "lab-" + lab + "-" + node }
 func netnsPath(lab, node string) string { return filepath.Join(netnsDir, netnsName(lab, node)) }
 
+// shareNetnsDir makes the folder a shared mount, as ip-netns(8) does before it adds a namespace. If it did so only later, it would cover the names
+// that are there with copies of them, and they could not be removed any more.
+func shareNetnsDir() error {
+	dir, err := os.Open(netnsDir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil { // as ip-netns(8) does
+		return fmt.Errorf("lock %s: %w", netnsDir, err)
+	}
+	err = unix.Mount("", netnsDir, "", unix.MS_SHARED|unix.MS_REC, "")
+	if errors.Is(err, unix.EINVAL) { // it is no mount
+		if err = unix.Mount(netnsDir, netnsDir, "", unix.MS_BIND|unix.MS_REC, ""); err == nil {
+			err = unix.Mount("", netnsDir, "", unix.MS_SHARED|unix.MS_REC, "")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("share %s: %w", netnsDir, err)
+	}
+	return nil
+}
+
 // nameNetns gives the namespace behind source a name that ip-netns(8) knows.
 func nameNetns(source, path string) error {
 	err := inSharedDir(netnsDir, func() error {
+		if err := shareNetnsDir(); err != nil {
+			return err
+		}
 		file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o444)
 		if err == nil {
 			file.Close()
