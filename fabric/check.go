@@ -101,6 +101,21 @@ func ParseStatus(s string) ([]StatusRange, error) {
 	return all, nil
 }
 
+// Text is a check as people write it, such as http:80/health.
+func (c Check) Text() string {
+	switch c.Type {
+	case CheckTCP:
+		return fmt.Sprintf("tcp:%d", c.Port)
+	case CheckHTTP, CheckHTTPS:
+		return fmt.Sprintf("%s:%d%s", c.Type, c.Port, c.Path)
+	case CheckExec:
+		return "exec:" + c.Command
+	case CheckDNS:
+		return fmt.Sprintf("dns:%d/%s", c.Port, c.Name)
+	}
+	return string(c.Type)
+}
+
 // Accepts tells whether a HTTP status is good.
 func (c Check) Accepts(status int) bool {
 	ranges, _ := ParseStatus(cmp.Or(c.Status, DefaultStatus)) // validated with the check

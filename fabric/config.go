@@ -181,7 +181,7 @@ func Or(t ValueType, words ...string) ValueType {
 			return nil
 		}
 		if err := t.Check(v); err != nil {
-			return fmt.Errorf("%w, or one of %s", err, strings.Join(words, ", "))
+			return fmt.Errorf("%w, or %s", err, strings.Join(words, " or "))
 		}
 		return nil
 	}}

@@ -231,19 +231,7 @@ func milliseconds(d time.Duration) (int, error) {
 }
 
 // checkText is a check as parseCheck reads it.
-func checkText(c api.AnycastCheck) string {
-	switch c.Type {
-	case fabric.CheckTCP:
-		return fmt.Sprintf("tcp:%d", c.Port)
-	case fabric.CheckHTTP, fabric.CheckHTTPS:
-		return fmt.Sprintf("%s:%d%s", c.Type, c.Port, c.Path)
-	case fabric.CheckExec:
-		return "exec:" + c.Command
-	case fabric.CheckDNS:
-		return fmt.Sprintf("dns:%d/%s", c.Port, c.Name)
-	}
-	return string(c.Type)
-}
+func checkText(c api.AnycastCheck) string { return fabric.Check(c).Text() }
 
 func (a *app) anycastList() *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "List anycast services and the health of their copies", Example: "  fabricctl anycast list"}

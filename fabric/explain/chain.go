@@ -263,7 +263,7 @@ func checkText(k fabric.Check) string {
 	if k.Type == fabric.CheckProcess {
 		return "the service has no check: alive is healthy"
 	}
-	return fmt.Sprintf("check %s:%d%s succeeds (every %d ms, %d failures in a row end it)", k.Type, k.Port, k.Path, k.Interval, k.Fall)
+	return fmt.Sprintf("check %s succeeds (every %d ms, %d failures in a row end it)", k.Text(), k.Interval, k.Fall)
 }
 
 // up looks at whether the worker offers the prefix to peers.

@@ -113,6 +113,9 @@ func Explain(query netip.Prefix, in Input) Answer {
 		s.Text = fmt.Sprintf("no network, instance, anycast service or gateway announces %s", show(query))
 		if query.IsSingleIP() {
 			s.Fix = strings.NewReplacer("PREFIX", query.String(), "ADDRESS", query.Addr().String()).Replace(s.Fix)
+			if others(query.Addr(), in) {
+				s.Fix = "" // it is not to be given away
+			}
 		}
 		a.Blocker = &s
 		a.Summary = fmt.Sprintf("nothing of ours covers %s", show(query))
@@ -301,6 +304,12 @@ func summary(a Answer) string {
 		lines = append(lines, line)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// others tells whether an address is a member's or a router's.
+func others(a netip.Addr, in Input) bool {
+	return slices.ContainsFunc(in.Desired.Members(), func(m *fabric.Member) bool { return m.IP().Unmap() == a }) ||
+		slices.ContainsFunc(in.Desired.Peers(), func(p *fabric.Peer) bool { return p.Address == a })
 }
 
 // notes are what people who ask for an address may want to know beside its announcement.

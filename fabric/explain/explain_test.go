@@ -415,3 +415,30 @@ func TestLastWord(t *testing.T) {
 		t.Errorf("%s", transcript(a))
 	}
 }
+
+func TestCheckText(t *testing.T) {
+	for _, c := range []struct {
+		check fabric.Check
+		want  string
+	}{
+		{fabric.Check{Type: fabric.CheckHTTPS, Port: 443, Path: "/health"}, "check https:443/health succeeds"},
+		{fabric.Check{Type: fabric.CheckDNS, Port: 53, Name: "example.com"}, "check dns:53/example.com succeeds"},
+		{fabric.Check{Type: fabric.CheckExec, Command: "pg_isready -q"}, "check exec:pg_isready -q succeeds"},
+		{fabric.Check{Type: fabric.CheckProcess}, "the service has no check"},
+	} {
+		if got := checkText(c.check.Default()); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
+// What nobody is to have is not offered.
+func TestAddressesOfOthersAreNotOffered(t *testing.T) {
+	w := newWorld(t)
+	n1, _ := w.objects[fabric.Key{Kind: fabric.KindMember, Name: "n1"}].(*fabric.Member)
+	for address, fix := range map[string]bool{n1.IP().String(): false, "192.0.2.1": false, "9.9.9.9": true} {
+		if a := w.ask(address); a.Blocker == nil || a.Blocker.Reason != fabric.ReasonNotOurs || (a.Blocker.Fix != "") != fix {
+			t.Errorf("%s: %+v", address, a.Blocker)
+		}
+	}
+}
