@@ -15,9 +15,11 @@ func (a *app) queryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "query PATH",
 		Short: "Send a request to the API and print what it answers",
-		Long:  "Send a request to the API and print the metadata of the answer as JSON. Data of \"-\" are read from stdin.",
+		Long: "Send a request to the API and print the metadata of the answer as JSON, or the answer itself where it has none, as that of /1.0/metrics.\n" +
+			"Data of \"-\" are read from stdin.",
 		Example: `  fabricctl query /1.0
   fabricctl query "/1.0/instances?recursion=1"
+  fabricctl query /1.0/metrics
   fabricctl query -X PATCH -d '{"config": {"user.owner": "alice"}}' /1.0`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -47,11 +49,15 @@ func (a *app) queryCommand() *cobra.Command {
 			if body != nil {
 				return usagef(cmd, "GET sends no data")
 			}
-			var metadata json.RawMessage
-			if _, err := a.client().Get(cmd.Context(), path, &metadata); err != nil {
+			answer, enveloped, err := a.client().Query(cmd.Context(), path)
+			switch {
+			case err != nil:
 				return err
+			case enveloped:
+				return writeJSON(a.out, json.RawMessage(answer))
 			}
-			return writeJSON(a.out, metadata)
+			_, err = a.out.Write(answer)
+			return err
 		}
 		op, err := a.client().Send(cmd.Context(), verb, path, body, "")
 		if done, err := a.settle(cmd.Context(), op, err); err != nil || !done || op == nil {

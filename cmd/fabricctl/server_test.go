@@ -420,6 +420,11 @@ func TestMonitor(t *testing.T) {
 
 func TestQuery(t *testing.T) {
 	w := formed(t)
+	for path, want := range map[string]string{"/1.0/metrics": "\nfabric_build_info{", "/1.0/openapi.json": `"openapi"`} {
+		if got := w.must(t, "query "+path); !strings.Contains(got, want) {
+			t.Errorf("query %s: %.200q", path, got)
+		}
+	}
 	if got := w.must(t, "query /1.0/networks"); got != "[\n  \"/1.0/networks/lan0\"\n]\n" {
 		t.Errorf("%q", got)
 	}

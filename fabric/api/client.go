@@ -183,6 +183,24 @@ func (c *Client) raw(ctx context.Context, path string) (*http.Response, error) {
 	return resp, nil
 }
 
+// Query reads any path: the metadata of what it answers, or all of that where it comes without an envelope, as metrics do.
+func (c *Client) Query(ctx context.Context, path string) (answer []byte, enveloped bool, err error) {
+	resp, err := c.raw(ctx, path)
+	if err != nil {
+		return nil, false, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, false, c.connectError(err)
+	}
+	var e incusapi.Response
+	if err := json.Unmarshal(data, &e); err != nil || e.Type == "" {
+		return data, false, nil
+	}
+	return e.Metadata, true, nil
+}
+
 func (c *Client) do(ctx context.Context, method, path string, body io.Reader, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+c.address(path), body)
 	if err != nil {

@@ -365,7 +365,7 @@ func (c *chain) peerSteps(p fabric.RoutePeer) []Step {
 }
 
 // judge sums up the steps. What is in the way of one copy, or of one peer, is in nobody's way as long as another does; what policy keeps from
-// some peers while others are told is as it should be.
+// some peers while others are told is as it should be, and so is that nobody has to connect.
 func (c *chain) judge() {
 	told := len(c.out.Told) > 0
 	var first *Step
@@ -373,7 +373,7 @@ func (c *chain) judge() {
 		s := &c.out.Steps[at]
 		switch {
 		case s.OK:
-		case told && s.Peer != "" && s.Stage == fabric.StagePolicy:
+		case told && s.Peer != "" && (s.Stage == fabric.StagePolicy || s.Reason == fabric.ReasonNoCaller):
 			s.Meant = true
 		case told && s.Peer == "": // of a copy: another answers
 		case first == nil || first.Instance != "" && s.Instance == "":

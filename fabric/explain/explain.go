@@ -68,7 +68,7 @@ type Member struct {
 type Step struct {
 	Stage    fabric.Stage `json:"stage"`
 	OK       bool         `json:"ok"`
-	Meant    bool         `json:"meant,omitempty"` // not OK, and as it should be: policy keeps it from this peer while others are told
+	Meant    bool         `json:"meant,omitempty"` // not OK, and as it should be: policy keeps it from this peer while others are told, or nobody has connected by its prefix
 	Text     string       `json:"text"`
 	Instance string       `json:"instance,omitempty"` // of a copy
 	Peer     string       `json:"peer,omitempty"`

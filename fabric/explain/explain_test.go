@@ -432,6 +432,19 @@ func TestCheckText(t *testing.T) {
 	}
 }
 
+// That nobody has connected from a prefix is in nobody's way.
+func TestDynamicPeerWithoutCallers(t *testing.T) {
+	w := newWorld(t)
+	w.instance("web1", fabric.InstanceRunning, nil)
+	r := withCopy(told(), "", "")
+	r.Peers = append(r.Peers, fabric.RoutePeer{Peer: "racks", Reason: fabric.ReasonSessionDown})
+	w.route("n1", "instance/web1", "10.50.0.7/32", fabric.AnnounceInstance, r)
+	w.say(fabric.Condition{Object: fabric.Key{Kind: fabric.KindPeer, Name: "racks"}, Member: "n1", Type: fabric.ConditionSession, Reason: fabric.ReasonNoCaller, Message: "nobody"})
+	if a := w.ask("10.50.0.7"); a.State != Announced || a.Blocker != nil {
+		t.Errorf("%s", transcript(a))
+	}
+}
+
 // What nobody is to have is not offered.
 func TestAddressesOfOthersAreNotOffered(t *testing.T) {
 	w := newWorld(t)
