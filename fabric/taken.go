@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -115,7 +116,7 @@ func (a *Anycast) checkChange(base, next *Snapshot) error {
 	return nil
 }
 
-// checkChange refuses subnets in which others have addresses already.
+// checkChange refuses subnets that no router leads to, and those in which others have addresses already: members would look for these on the bridge.
 func (n *Network) checkChange(base, next *Snapshot) error {
 	var before []netip.Prefix
 	if old, ok := base.Network(n.Name); ok {
@@ -125,6 +126,14 @@ func (n *Network) checkChange(base, next *Snapshot) error {
 		subnet := gateway.Masked()
 		if slices.ContainsFunc(before, func(g netip.Prefix) bool { return g.Masked() == subnet }) {
 			continue
+		}
+		for _, p := range nowhere() {
+			if p.Overlaps(subnet) {
+				return Invalidf("bad-value", "network %q: %s has addresses of %s, which no router leads to", n.Name, subnet, p).WithFix("use another subnet")
+			}
+		}
+		if what := next.inhabited(subnet); what != "" {
+			return Conflictf("address-taken", "network %q: %s has %s inside of it, which would be looked for on the bridge", n.Name, subnet, what).WithFix("use another subnet")
 		}
 		within := func(p netip.Prefix) bool { return subnet.Bits() <= p.Bits() && subnet.Contains(p.Addr()) }
 		for _, s := range next.Anycasts() {
@@ -147,6 +156,21 @@ func (s *Snapshot) routedTo(such func(netip.Prefix) bool) *Instance {
 		}
 	}
 	return nil
+}
+
+// inhabited tells which member or router has an address in a subnet, empty where none has.
+func (s *Snapshot) inhabited(subnet netip.Prefix) string {
+	for _, m := range s.Members() {
+		if a := m.IP().Unmap(); subnet.Contains(a) {
+			return fmt.Sprintf("the address %s of member %q", a, m.Name)
+		}
+	}
+	for _, p := range s.Peers() {
+		if subnet.Contains(p.Address) {
+			return fmt.Sprintf("the address %s of BGP peer %q", p.Address, p.Name)
+		}
+	}
+	return ""
 }
 
 // taken tells whose a prefix is, as the rest of a sentence: a network's, a member's or a router's. Shorter prefixes may have all of these

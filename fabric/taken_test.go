@@ -56,6 +56,9 @@ func TestNoAddressHasTwoOwners(t *testing.T) {
 		"a network":                       {bridge("10.2.0.1/24"), ""},
 		"a network around a service":      {bridge("203.0.113.1/24"), `anycast service "web" has 203.0.113.80, which is inside of 203.0.113.0/24`},
 		"a network around routes":         {bridge("198.51.100.1/23"), `a prefix inside of 198.51.100.0/23 is routed to instance "vpn"`},
+		"a network of loopback addresses": {bridge("127.0.0.1/24"), "127.0.0.0/24 has addresses of 127.0.0.0/8, which no router leads to"},
+		"a network where a router is":     {bridge("192.0.2.129/25"), `192.0.2.128/25 has the address 192.0.2.254 of BGP peer "r1" inside of it`},
+		"a network where a member is":     {bridge("192.0.2.9/25"), `192.0.2.0/25 has the address 192.0.2.1 of member "n1" inside of it`},
 		"a network inside of what routes": {bridge("198.51.100.1/25"), ""},
 	} {
 		_, err := tryWrite(inhabited(t), c.object)
