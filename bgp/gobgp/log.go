@@ -64,12 +64,15 @@ func (e *peerErrors) note(message string, fields log.Fields) {
 		if !ok {
 			return
 		}
-		text = "session refused: " + err.Error()
+		text = refused + err.Error()
 	case "hold timer expired":
 		text = "nothing heard from the peer during the hold time"
 	case "Peer Down":
 		text, weak = "the connection was closed", true
-	default:
+	case "state changed":
+		text = endOfOpening(fields)
+	}
+	if text == "" {
 		return
 	}
 	key, _ := fields["Key"].(string)
@@ -80,7 +83,7 @@ func (e *peerErrors) note(message string, fields log.Fields) {
 	a = a.WithZone("")
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if weak && e.text[a] != "" || e.text[a] == text {
+	if weak && e.text[a] != "" || e.text[a] == text || message == "state changed" && strings.HasPrefix(e.text[a], refused) {
 		return
 	}
 	e.text[a] = text
@@ -88,6 +91,26 @@ func (e *peerErrors) note(message string, fields log.Fields) {
 	case e.fresh <- struct{}{}:
 	default:
 	}
+}
+
+// refused begins what is said of a session that this side does not want.
+const refused = "session refused: "
+
+// endOfOpening tells how a session ended that was not established yet, empty where the change of state is no such end. GoBGP keeps to itself what a
+// peer's notification says by then.
+func endOfOpening(fields log.Fields) string {
+	before, _ := fields["old"].(string)
+	after, _ := fields["new"].(string)
+	if before != "BGP_FSM_OPENSENT" && before != "BGP_FSM_OPENCONFIRM" || after != "BGP_FSM_IDLE" && after != "BGP_FSM_ACTIVE" {
+		return ""
+	}
+	switch fmt.Sprint(fields["reason"]) {
+	case "invalid-msg":
+		return "the peer refused the session when it was opened: its log says why; most often it expects other AS numbers"
+	case "read-failed":
+		return "the peer closed the connection when the session was opened: its log may say why"
+	}
+	return ""
 }
 
 func inWords(err error) string {

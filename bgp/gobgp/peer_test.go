@@ -174,6 +174,24 @@ func TestMaxPrefix(t *testing.T) {
 	s.established("up")
 }
 
+// A router that wants another AS number of us says so by a notification while the session is opened.
+func TestPeerThatRefuses(t *testing.T) {
+	router(t, "r1", "10.99.1", "fd99:1")
+	s := newSpeaker(t)
+	p := peer("up", "10.99.1.1")
+	s.config.Peers = []fabric.RoutingPeer{p}
+	s.apply()
+	s.established("up")
+	p.LocalASN = 65099
+	s.config.Peers = []fabric.RoutingPeer{p}
+	s.apply()
+	s.troubled("up", "the peer refused the session when it was opened")
+	p.LocalASN, p.ASN = 0, 65002
+	s.config.Peers = []fabric.RoutingPeer{p}
+	s.apply()
+	s.troubled("up", "session refused: as number mismatch expected 65002, received 65001")
+}
+
 func TestBothFamiliesOverOneSession(t *testing.T) {
 	frr := router(t, "r1", "10.99.1", "fd99:1")
 	neighbour(frr, "address-family ipv6 unicast", "neighbor 10.99.1.2 activate")
