@@ -2,6 +2,7 @@ package fabric
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -26,16 +27,31 @@ type externalRoute struct {
 	device, key string
 }
 
-// externalRoutes are those of all NICs of an instance.
-func (i *Instance) externalRoutes(s *Snapshot) []externalRoute {
-	var all []externalRoute
+// externalTexts are the prefixes that are routed to the NICs of an instance, as its devices have them. The texts of externalRoute are their keys.
+func (i *Instance) externalTexts(s *Snapshot) map[externalRoute]string {
+	all := map[externalRoute]string{}
 	_, devices := i.Expanded(s)
 	for name, device := range devices {
 		for _, key := range []string{"ipv4.routes.external", "ipv6.routes.external"} {
-			prefixes, _ := ParsePrefixes(device[key]) // validated with the device
-			for _, p := range prefixes {
-				all = append(all, externalRoute{p, name, key})
+			if device[key] != "" {
+				all[externalRoute{device: name, key: key}] = device[key]
 			}
+		}
+	}
+	return all
+}
+
+// externalRoutes are those of all NICs of an instance.
+func (i *Instance) externalRoutes(s *Snapshot) []externalRoute {
+	return parseExternal(i.externalTexts(s))
+}
+
+func parseExternal(texts map[externalRoute]string) []externalRoute {
+	var all []externalRoute
+	for r, text := range texts {
+		prefixes, _ := ParsePrefixes(text) // validated with the device
+		for _, p := range prefixes {
+			all = append(all, externalRoute{p, r.device, r.key})
 		}
 	}
 	return all
@@ -43,16 +59,19 @@ func (i *Instance) externalRoutes(s *Snapshot) []externalRoute {
 
 // checkChange refuses routes to the instance that would take addresses from others.
 func (i *Instance) checkChange(base, next *Snapshot) error {
-	routes := i.externalRoutes(next)
-	if len(routes) == 0 {
+	texts, before := i.externalTexts(next), map[externalRoute]string{}
+	if old, ok := base.Instance(i.Name); ok {
+		before = old.externalTexts(base)
+	}
+	if maps.Equal(texts, before) {
 		return nil
 	}
-	var before []externalRoute
-	if old, ok := base.Instance(i.Name); ok {
-		before = old.externalRoutes(base)
+	there := map[externalRoute]bool{} // there may be tens of thousands
+	for _, r := range parseExternal(before) {
+		there[r] = true
 	}
-	for _, r := range routes {
-		if !slices.Contains(before, r) {
+	for _, r := range parseExternal(texts) {
+		if !there[r] {
 			if err := i.checkRoute(next, r); err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package fabric_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -9,7 +10,7 @@ import (
 )
 
 // inhabited is a world with an instance, an anycast service and a router.
-func inhabited(t *testing.T) *fabric.Snapshot {
+func inhabited(t testing.TB) *fabric.Snapshot {
 	return write(t, world(t),
 		&fabric.Peer{Header: fabric.Header{Name: "r1"}, Address: netip.MustParseAddr("192.0.2.254"), ASN: 65000},
 		&fabric.Anycast{Header: fabric.Header{Name: "web"}, Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.80/32")}},
@@ -104,5 +105,24 @@ func TestOneObjectWithAClaimTwice(t *testing.T) {
 	twice.NICs = append(twice.NICs, fabric.NIC{Device: "eth1", Network: "br0", MAC: "00:16:3e:00:00:02", Addresses: twice.NICs[0].Addresses})
 	if _, err := tryWrite(world(t), twice); err == nil || !strings.Contains(err.Error(), "instance/vpn: it has address:br0 10.1.0.2 twice") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A change beside many routes has to be quick: it is made inside of a write to the database.
+func BenchmarkChangeBesideRoutes(b *testing.B) {
+	routes := make([]string, 10000)
+	for n := range routes {
+		routes[n] = fmt.Sprintf("100.64.%d.%d", n/256, n%256)
+	}
+	many := vpn(strings.Join(routes, ","))
+	s, err := tryWrite(inhabited(b), many)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		again := vpn(strings.Join(routes[1:], ","))
+		if _, err := tryWrite(s, again); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 const testCertificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 // world is a snapshot with one member, pool and network, and a profile that uses them.
-func world(t *testing.T) *fabric.Snapshot {
+func world(t testing.TB) *fabric.Snapshot {
 	t.Helper()
 	return write(t, fabric.EmptySnapshot(),
 		&fabric.Member{Header: fabric.Header{Name: "n1"}, Address: "192.0.2.1:8443", Certificate: testCertificate},
@@ -26,7 +26,7 @@ func world(t *testing.T) *fabric.Snapshot {
 	)
 }
 
-func write(t *testing.T, s *fabric.Snapshot, objects ...fabric.Object) *fabric.Snapshot {
+func write(t testing.TB, s *fabric.Snapshot, objects ...fabric.Object) *fabric.Snapshot {
 	t.Helper()
 	next, err := tryWrite(s, objects...)
 	if err != nil {
