@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -70,11 +71,59 @@ func (i *Instance) checkChange(base, next *Snapshot) error {
 	for _, r := range parseExternal(before) {
 		there[r] = true
 	}
+	var fresh []externalRoute
 	for _, r := range parseExternal(texts) {
 		if !there[r] {
 			if err := i.checkRoute(next, r); err != nil {
 				return err
 			}
+			fresh = append(fresh, r)
+		}
+	}
+	return i.checkOthersRoutes(next, fresh)
+}
+
+// checkOthersRoutes refuses routes that share addresses with those of another instance: two members would announce them, and whichever is nearer to a
+// client would have them. Also within a shorter prefix, because the addresses would be the other's as soon as this instance stops.
+func (i *Instance) checkOthersRoutes(next *Snapshot, fresh []externalRoute) error {
+	if len(fresh) == 0 {
+		return nil
+	}
+	type route struct {
+		externalRoute
+		of *Instance
+	}
+	var all []route
+	for _, r := range fresh {
+		all = append(all, route{r, i})
+	}
+	for _, o := range next.Instances() {
+		if o.Name != i.Name {
+			for _, r := range o.externalRoutes(next) {
+				all = append(all, route{r, o})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b route) int {
+		return cmp.Or(a.prefix.Addr().Compare(b.prefix.Addr()), cmp.Compare(a.prefix.Bits(), b.prefix.Bits()), cmp.Compare(a.of.Name, b.of.Name))
+	})
+	// Prefixes that share addresses are one inside of the other, and the outer one comes first: looking at the outermost one of each side is enough.
+	var mine, theirs route
+	for _, r := range all {
+		at, other := &mine, &theirs
+		if r.of != i {
+			at, other = &theirs, &mine
+		}
+		if other.of != nil && other.prefix.Overlaps(r.prefix) {
+			m, t := r, *other
+			if r.of != i {
+				m, t = t, m
+			}
+			return Conflictf("address-taken", "instance %q: %s of NIC %s: %s has addresses of %s, which is routed to NIC %s of instance %q", i.Name, m.key, m.device, m.prefix, t.prefix, t.device, t.of.Name).
+				WithFix("use another prefix, or take it from instance %q first; for an address that several instances answer for make an anycast service (fabricctl anycast create NAME ADDRESS)", t.of.Name)
+		}
+		if at.of == nil || !at.prefix.Overlaps(r.prefix) {
+			*at = r
 		}
 	}
 	return nil

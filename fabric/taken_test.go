@@ -100,6 +100,58 @@ func TestRoutesThatAreThereStay(t *testing.T) {
 	}
 }
 
+// gate is another instance with routes.
+func gate(routes string) *fabric.Instance {
+	i := vpn(routes)
+	i.Name, i.NICs = "gate", []fabric.NIC{{Device: "eth0", Network: "br0", MAC: "00:16:3e:00:00:07", Addresses: []netip.Addr{netip.MustParseAddr("10.1.0.3")}}}
+	return i
+}
+
+func TestRoutesOfTwoInstances(t *testing.T) {
+	s := write(t, inhabited(t), vpn("198.51.100.0/24,203.0.113.0/28,203.0.113.32/28"))
+	for routes, want := range map[string]string{
+		"198.51.101.0/24":                  "",
+		"203.0.113.16/28,203.0.113.48/28":  "",
+		"203.0.113.32/28":                  `203.0.113.32/28 has addresses of 203.0.113.32/28, which is routed to NIC eth0 of instance "vpn"`,
+		"198.51.0.0/24,198.51.100.128/32":  `198.51.100.128/32 has addresses of 198.51.100.0/24`,
+		"203.0.112.0/23":                   `203.0.112.0/23 has addresses of 203.0.113.0/28`,
+		"203.0.113.16/28,203.0.113.32/29":  `203.0.113.32/29 has addresses of 203.0.113.32/28`,
+		"203.0.113.64/26,198.51.100.0/25":  `198.51.100.0/25 has addresses of 198.51.100.0/24`,
+		"198.51.99.0/24,203.0.113.40/30":   `203.0.113.40/30 has addresses of 203.0.113.32/28`,
+		"203.0.113.24/29,203.0.113.240/28": "",
+	} {
+		_, err := tryWrite(s, gate(routes))
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", routes, err)
+		case want != "" && (err == nil || fabric.CodeOf(err) != fabric.CodeConflict || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: error %v, want %q", routes, err, want)
+		}
+	}
+	// One instance may have a prefix inside of another of its own, and they may change hands.
+	if _, err := tryWrite(s, vpn("198.51.100.0/24,198.51.100.0/28")); err != nil {
+		t.Error(err)
+	}
+	if _, err := tryWrite(s, vpn(""), gate("198.51.100.0/24")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Two instances may have the same routes since before that was refused: each can be stopped and changed otherwise, and have more routes.
+func TestSharedRoutesThatAreThereStay(t *testing.T) {
+	s := write(t, write(t, inhabited(t), vpn("198.51.100.0/24")), gate(""))
+	g, _ := s.Instance("gate")
+	g.Devices["eth0"]["ipv4.routes.external"] = "198.51.100.0/24" // as it came out of the database
+	running := gate("198.51.100.0/24,203.0.113.0/28")
+	running.Power = fabric.PowerRunning
+	if _, err := tryWrite(s, running); err != nil {
+		t.Error(err)
+	}
+	if _, err := tryWrite(s, vpn("")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOneObjectWithAClaimTwice(t *testing.T) {
 	twice := vpn("")
 	twice.NICs = append(twice.NICs, fabric.NIC{Device: "eth1", Network: "br0", MAC: "00:16:3e:00:00:02", Addresses: twice.NICs[0].Addresses})
