@@ -124,9 +124,14 @@ func (e *engine) dialRaft(_ context.Context, address string) (net.Conn, error) {
 		defer near.Close()
 		remote, err := e.dial(e.ctx, address)
 		if err != nil {
-			// A closed connection is retried at the next heartbeat: hold the failure back, to spare a peer that is down.
+			// A closed connection is retried at the next heartbeat: hold the failure back, to spare a peer that is down. One that has another
+			// database does not change its mind, but gives it up or has this one given up.
+			pause := 5 * e.latency
+			if refusedByOther(err) {
+				pause = max(pause, time.Second)
+			}
 			select {
-			case <-time.After(5 * e.latency):
+			case <-time.After(pause):
 			case <-e.ctx.Done():
 			}
 			return

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/canonical/go-dqlite/client"
 
@@ -95,6 +96,25 @@ func (m *membership) checkRecoverable(old bool) error {
 		return fabric.Conflictf("has-quorum", "member %q decides alone already: there is nothing to recover", m.id.Name).WithFix("start it: systemctl start fabric-node")
 	}
 	return nil
+}
+
+// checkLost refuses where this member and the others that answer are enough to decide: between two leaders, none of them knows of one.
+func (m *membership) checkLost(silent []string) error {
+	voters := votersOf(m.end.Nodes)
+	var there []string
+	for _, n := range voters {
+		p, known := m.known.find(func(p peer) bool { return p.NodeID == n.ID })
+		if n.ID == m.id.NodeID {
+			there = append(there, m.id.Name)
+		} else if known && !slices.Contains(silent, p.Name) {
+			there = append(there, p.Name)
+		}
+	}
+	if 2*len(there) <= len(voters) {
+		return nil
+	}
+	return fabric.Conflictf("has-quorum", "nothing is lost: %s are there, %d of %d voting members", strings.Join(there, ", "), len(there), len(voters)).
+		WithFix("start fabric-node here: together they elect a leader")
 }
 
 func votersOf(nodes []client.NodeInfo) (voters []client.NodeInfo) {

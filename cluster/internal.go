@@ -83,6 +83,9 @@ func (n *Node) members(h handler) http.HandlerFunc {
 			w.Header().Set(revisionHeader, strconv.FormatUint(revision, 10))
 			return nil, fabric.Errorf(fabric.CodeForbidden, reasonNotMember, "only members of the cluster may ask this, and the client certificate is none's")
 		}
+		if said, ok := r.Header[lineageHeader]; ok && n.otherThan(said[0]) {
+			n.doubts()
+		}
 		return h(w, r)
 	})
 }

@@ -26,8 +26,21 @@ type succession struct {
 	peers   peers  // as the one who tells knows them
 }
 
-// lineageHeader says which database an answer between members is about.
+// lineageHeader says which database a request or an answer between members is about.
 const lineageHeader = "Fabric-Database"
+
+// telling is a transport that says with each request which database this member has.
+type telling struct {
+	*http.Transport
+	database func() string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *telling) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set(lineageHeader, t.database())
+	return t.Transport.RoundTrip(r)
+}
 
 // inheritance finds what a member says of its database. Of a refusal the lineage alone is known.
 func inheritance(there lineage, fingerprint string, known peers) succession {
@@ -81,6 +94,14 @@ func (n *Node) doubts() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.doubt = true
+}
+
+// hides tells whether some member shows no sign of life in the database: it may have another one.
+func (n *Node) hides() bool {
+	now, threshold := time.Now(), n.Snapshot().Cluster().OfflineThreshold()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.proof != nil && slices.ContainsFunc(n.peers.Members, func(p peer) bool { return p.Name != n.proof.Name && !n.live.online(now, p.Name, threshold) })
 }
 
 // otherThan tells whether a member that says this has another database than the one here.

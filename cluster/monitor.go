@@ -18,6 +18,7 @@ import (
 
 const (
 	monitorPeriod = time.Second
+	kinPeriod     = 5 * time.Second // between questions to members that show no sign of life in the database
 	assignTimeout = 10 * time.Second
 	strangerGrace = 10 * time.Second // that a database node without a member is given
 )
@@ -46,6 +47,7 @@ type monitor struct {
 	*Node
 	leader    *client.Client
 	stopped   bool                 // the database was stopped to be replaced, and is not up again
+	asked     time.Time            // when the others were last asked which database they have
 	strangers map[uint64]time.Time // database nodes that are no member's, and since when they have been seen
 }
 
@@ -75,7 +77,8 @@ func (m *monitor) look(ctx context.Context) {
 		m.log.Debug("look at the database's nodes", "error", err)
 	}
 	failing := m.health.failing()
-	if failing || doubt {
+	if failing || doubt || time.Since(m.asked) >= kinPeriod && m.hides() {
+		m.asked = time.Now()
 		m.probe(ctx, p)
 	}
 	if failing {

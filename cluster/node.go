@@ -124,7 +124,8 @@ func open(opts Options, lock *os.File) (*Node, error) {
 	}
 	n := &Node{store: newStore(opts.Initial, opts.Logger), dir: opts.Dir, log: opts.Logger, lock: lock, rest: newRESTListener(), kick: make(chan struct{}, 1), pokers: map[string]*poker{}}
 	n.ctx, n.stop = context.WithCancel(context.Background())
-	n.http = &http.Client{Transport: &http.Transport{DialTLSContext: n.dialREST, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute}}
+	transport := &http.Transport{DialTLSContext: n.dialREST, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute}
+	n.http = &http.Client{Transport: &telling{transport, n.database}}
 	n.store.self, n.store.connect, n.store.explain = n.Name, n.connectDatabase, n.explain
 	n.store.writer, n.store.database = n.nodeID, n.database
 	n.store.told, n.store.changed, n.store.observe = n.pokeAll, n.follows, n.observes
@@ -163,7 +164,9 @@ func (n *Node) resume(id identity, initial *fabric.Snapshot) error {
 // start opens port and database, and keeps trying: an address may come later than this program.
 func (n *Node) start(ctx context.Context) {
 	const again = 500 * time.Millisecond
-	n.askAround(ctx)
+	if n.openPort() == nil { // others that start now ask as well
+		n.askAround(ctx)
+	}
 	said := ""
 	for {
 		err := n.startOnce()
@@ -188,18 +191,12 @@ func (n *Node) start(ctx context.Context) {
 
 // startOnce opens what is not open yet.
 func (n *Node) startOnce() error {
-	n.mu.Lock()
-	p, open, engine := n.proof, n.port, n.engine
-	n.mu.Unlock()
-	if open == nil {
-		var err error
-		if open, err = n.listen(p.Address); err != nil {
-			return err
-		}
-		n.mu.Lock()
-		n.port = open
-		n.mu.Unlock()
+	if err := n.openPort(); err != nil {
+		return err
 	}
+	n.mu.Lock()
+	p, engine := n.proof, n.engine
+	n.mu.Unlock()
 	if engine != nil {
 		return nil
 	}
@@ -216,6 +213,24 @@ func (n *Node) startOnce() error {
 	}
 	n.mu.Lock()
 	n.engine = engine
+	n.mu.Unlock()
+	return nil
+}
+
+// openPort opens the port if it is not open yet.
+func (n *Node) openPort() error {
+	n.mu.Lock()
+	p, open := n.proof, n.port
+	n.mu.Unlock()
+	if open != nil {
+		return nil
+	}
+	open, err := n.listen(p.Address)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.port = open
 	n.mu.Unlock()
 	return nil
 }

@@ -162,6 +162,34 @@ func TestLineage(t *testing.T) {
 	}
 }
 
+func TestCheckLost(t *testing.T) {
+	m := membership{id: identity{Name: "n1", NodeID: 1}}
+	for id, name := range []string{"n1", "n2", "n3", "n4", "n5"} {
+		m.known.Members = append(m.known.Members, peer{Name: name, NodeID: uint64(id + 1)})
+		role := client.Voter
+		if name > "n3" {
+			role = client.StandBy
+		}
+		m.end.Nodes = append(m.end.Nodes, client.NodeInfo{ID: uint64(id + 1), Role: role})
+	}
+	for _, test := range []struct {
+		self   uint64
+		silent []string
+		wants  string
+	}{
+		{1, []string{"n2", "n3"}, ""}, // the stand-bys have no say
+		{1, []string{"n3"}, "has-quorum"},
+		{1, []string{"n4", "n5"}, "has-quorum"},
+		{4, []string{"n1", "n2"}, ""},
+		{4, []string{"n1"}, "has-quorum"},
+	} {
+		m.id.Name, m.id.NodeID = m.known.Members[test.self-1].Name, test.self
+		if err := m.checkLost(test.silent); fabric.ReasonOf(err) != test.wants {
+			t.Errorf("%s, silent %v: %v, want %q", m.id.Name, test.silent, err, test.wants)
+		}
+	}
+}
+
 func TestCheckRecoverable(t *testing.T) {
 	node := func(id uint64, role client.NodeRole) client.NodeInfo { return client.NodeInfo{ID: id, Role: role} }
 	for _, test := range []struct {

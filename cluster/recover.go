@@ -81,6 +81,9 @@ func prepare(ctx context.Context, o RecoverOptions) (*Recovery, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := m.checkLost(silent); err != nil {
+		return nil, err
+	}
 	r := &Recovery{Name: m.id.Name, Silent: silent, dir: o.Dir, id: m.id, next: m.id}
 	for _, other := range m.copy().Others {
 		r.Others = append(r.Others, other.Name)

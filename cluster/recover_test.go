@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +41,15 @@ func recoverOn(t *testing.T, m *member) *member {
 	return reopen(t, m)
 }
 
+// killAll kills members at once: one that has a lease takes seconds to notice.
+func killAll(members ...*member) {
+	var wait sync.WaitGroup
+	for _, m := range members {
+		wait.Go(m.kill)
+	}
+	wait.Wait()
+}
+
 // reopen starts a member again, with what it knew.
 func reopen(t *testing.T, m *member) *member {
 	t.Helper()
@@ -51,15 +61,11 @@ func reopen(t *testing.T, m *member) *member {
 // TestRecoverFromQuorumLoss loses two voters of three, makes the third one's copy the cluster's, and has the lost ones come back with a quorum of
 // their own.
 func TestRecoverFromQuorumLoss(t *testing.T) {
-	t.Parallel() // with the other one: both mostly wait
 	voting, standby := byRole(t, startCluster(t, 4))
 	survivor, lost := voting[2], voting[:2]
 	putProfile(t, survivor, "before")
 	eventually(t, "the stand-by has it", func() bool { return hasProfile(standby.Snapshot(), "before") })
-	for _, m := range lost {
-		m.kill()
-	}
-
+	killAll(lost...)
 	refusedRecovery(t, survivor, "in-use", 0)
 	survivor.kill()
 	refusedRecovery(t, survivor, "older-copy", survivor.Snapshot().Revision+1)
@@ -82,8 +88,7 @@ func TestRecoverFromQuorumLoss(t *testing.T) {
 	putProfile(t, standby, "second")
 
 	// The lost ones decide among themselves while they reach nobody else.
-	survivor.kill()
-	standby.kill()
+	killAll(survivor, standby)
 	for i, m := range lost {
 		lost[i] = reopen(t, m)
 	}
@@ -101,6 +106,7 @@ func TestRecoverFromQuorumLoss(t *testing.T) {
 		}
 		return true
 	})
+	killAll(survivor, standby, lost[0], lost[1]) // in good order it takes long
 }
 
 // byRole tells three voters from a stand-by, as its copy of the database does.
@@ -136,7 +142,6 @@ func refusedRecovery(t *testing.T, m *member, reason string, known uint64) {
 
 // TestTwoRecoveries makes two databases of one cluster, and one of them the cluster's.
 func TestTwoRecoveries(t *testing.T) {
-	t.Parallel() // with the other one: both mostly wait
 	members := startCluster(t, 3)
 	putProfile(t, members[0], "before")
 	eventually(t, "all have it", func() bool {
@@ -145,10 +150,9 @@ func TestTwoRecoveries(t *testing.T) {
 	refusedRecovery(t, members[0], "in-use", 0)
 	members[2].close(t)
 	refusedRecovery(t, members[2], "has-quorum", 0) // the other two go on
-	for _, m := range members[:2] {
-		m.kill()
-	}
+	killAll(members[:2]...)
 	a, b := recoverOn(t, members[0]), members[1]
+	eventually(t, "the recovered one answers", func() bool { return a.Status().Quorum && b.ping(t.Context(), a.Address()) == nil })
 	refusedRecovery(t, b, "recovered-already", 0)
 	a.kill()
 	b = recoverOn(t, b)
@@ -191,4 +195,5 @@ func TestTwoRecoveries(t *testing.T) {
 	if c.current().Lineage.String() != a.current().Lineage.String() {
 		t.Errorf("it kept its database: %v", c.current().Lineage)
 	}
+	killAll(a, b, c)
 }
