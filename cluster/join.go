@@ -69,6 +69,9 @@ func (n *Node) addToken(ctx context.Context, use, label string) (string, error) 
 	_, err := n.Apply(ctx, func(tx *fabric.Tx) error {
 		s := tx.Snapshot()
 		t.ExpiresAt = time.Now().Add(s.Cluster().JoinTokenExpiry()).UTC().Truncate(time.Second)
+		if c := s.Cluster().Certificate; c != "" { // this member may not show it yet
+			t.Fingerprint = fabric.Fingerprint(c)
+		}
 		t.Addresses = []string{p.Address}
 		for _, m := range s.Members() {
 			if m.Address != p.Address {

@@ -61,6 +61,7 @@ func (m *monitor) disconnect() {
 func (m *monitor) look(ctx context.Context) {
 	m.savePeers()
 	m.succeedLive()
+	m.adoptCertificate()
 	m.mu.Lock()
 	p, engine, doubt := m.proof, m.engine, m.doubt
 	m.doubt = false

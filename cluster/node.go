@@ -497,6 +497,9 @@ func (n *Node) follows(s *fabric.Snapshot) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.setPeers(peersOf(s))
+	if c := s.Cluster().Certificate; n.proof != nil && c != "" && c != n.proof.ClusterCertificate {
+		wake(n.kick)
+	}
 }
 
 // learn takes in what another member says of who is a member, unless it knows no more than this one. A host that was removed and joined again at

@@ -13,6 +13,10 @@ const ClusterName = "cluster"
 type Cluster struct {
 	Header
 	Config Config `json:"config"`
+
+	// What members show to clients since it was replaced, and its key; empty before that. No request gives the key away.
+	Certificate string `json:"certificate,omitempty"`
+	Key         string `json:"key,omitempty"`
 }
 
 // ClusterKeys are the config keys of the cluster.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 
 	"netfabric/fabric"
@@ -31,7 +32,7 @@ func (a *app) clusterCommand() *cobra.Command {
 			return c.UpdateMember(ctx, name, put, etag)
 		},
 	}
-	commands := append([]*cobra.Command{a.bootstrapCommand(), a.memberAdd(), a.joinCommand(), a.memberList(), a.memberShow(), a.memberRemove(), a.clusterGroupCommand(), a.tokenList(), a.tokenRevoke()}, keyed.commands(a)...)
+	commands := append([]*cobra.Command{a.bootstrapCommand(), a.memberAdd(), a.joinCommand(), a.memberList(), a.memberShow(), a.memberRemove(), a.clusterGroupCommand(), a.tokenList(), a.tokenRevoke(), a.updateCertificate()}, keyed.commands(a)...)
 	return group("cluster", "Manage the members of the cluster", commands...)
 }
 
@@ -181,6 +182,35 @@ func (a *app) memberRemove() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+func (a *app) updateCertificate() *cobra.Command {
+	return &cobra.Command{
+		Use: "update-certificate [CERTIFICATE-FILE] [KEY-FILE]", Aliases: []string{"update-cert"}, Short: "Replace the certificate that all members show to clients",
+		Long: `Replace the certificate that all members show to clients, on all members and without a restart. Without files a new one is made.
+
+Clients that know the cluster by its certificate have to be told of the new one. Tokens that were not used yet are revoked: they name the
+old one. Members know each other by certificates of their own, which stay.`,
+		Example: "  fabricctl cluster update-certificate\n  fabricctl cluster update-certificate cluster.crt cluster.key",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return usagef(cmd, "KEY-FILE is missing")
+			}
+			var pair [2]string
+			for i, file := range args {
+				data, err := os.ReadFile(file)
+				if err != nil {
+					return fmt.Errorf("read the %s: %w", []string{"certificate", "key"}[i], err)
+				}
+				pair[i] = string(data)
+			}
+			if err := a.client().UpdateClusterCertificate(cmd.Context(), pair[0], pair[1]); err != nil {
+				return err
+			}
+			a.say("The members show a new certificate to clients; open tokens were revoked")
+			return nil
+		},
+	}
 }
 
 // joinToken is a token that a member can still join with. The secret in it was shown when it was made, and nobody keeps it.

@@ -187,6 +187,18 @@ func TestTokens(t *testing.T) {
 	if got := w.must(t, "cluster list-tokens -f csv"); !strings.HasPrefix(got, "n2,") || strings.Count(got, "\n") != 1 {
 		t.Errorf("%q", got)
 	}
+	pair := [2]string{filepath.Join(t.TempDir(), "cluster.crt"), filepath.Join(t.TempDir(), "cluster.key")}
+	for i, text := range []string{"certificate", "key"} {
+		if err := os.WriteFile(pair[i], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.must(t, "cluster update-certificate "+pair[0]+" "+pair[1]); w.shown != "certificatekey" {
+		t.Errorf("replaced by %q", w.shown)
+	}
+	if w.must(t, "cluster update-certificate"); w.shown != "" {
+		t.Errorf("replaced by %q", w.shown)
+	}
 	if got := w.must(t, "cluster revoke-token n2"); got != "Token of member n2 revoked\n" {
 		t.Errorf("%q", got)
 	}

@@ -72,6 +72,8 @@ func TestWrongInput(t *testing.T) {
 		{"image import /tmp", 1, `Error: read the image: /tmp is a directory; give a tarball`},
 		{"cluster bootstrap n1", 2, `Error: fabricctl cluster bootstrap: --address is missing: at which ADDRESS[:PORT] do the other members reach this one?; see "fabricctl cluster bootstrap --help"`},
 		{"cluster join x --address n1", 2, `Error: fabricctl cluster join: --address "n1" is not ADDRESS[:PORT], such as 192.0.2.1 or [2001:db8::1]:8443; see "fabricctl cluster join --help"`},
+		{"cluster update-certificate cluster.crt", 2, `Error: fabricctl cluster update-certificate: KEY-FILE is missing; see "fabricctl cluster update-certificate --help"`},
+		{"cluster update-certificate /does/not/exist /tmp", 1, `Error: read the certificate: open /does/not/exist: no such file or directory`},
 		{"cluster revoke-token n4", 1, `Error: there is no token for member "n4"; see "fabricctl cluster list-tokens"`},
 		{"bgp peer add tor1 192.0.2.256 65001", 2, `Error: fabricctl bgp peer add: ADDRESS "192.0.2.256" is not an IP address; see "fabricctl bgp peer add --help"`},
 		{"gateway create gw --interface eth1 --address 192.0.2.1/24 --unicast --peer 192.0.2", 2, `Error: fabricctl gateway create: --peer "192.0.2" is not an address; see "fabricctl gateway create --help"`},

@@ -49,6 +49,20 @@ func (s *Server) getCluster(r *request) (reply, error) {
 	return reply{metadata: c}, nil
 }
 
+// UpdateClusterCertificate replaces the certificate that all members show, in PEM form; with neither it nor a key a new one is made.
+func (c *Client) UpdateClusterCertificate(ctx context.Context, certificate, key string) error {
+	_, err := c.Send(ctx, http.MethodPut, "/1.0/cluster/certificate", incusapi.ClusterCertificatePut{ClusterCertificate: certificate, ClusterCertificateKey: key}, "")
+	return err
+}
+
+func (s *Server) putClusterCertificate(r *request) (reply, error) {
+	var put incusapi.ClusterCertificatePut
+	if err := r.decode(&put); err != nil {
+		return reply{}, err
+	}
+	return reply{}, s.Cluster.UpdateCertificate(r.Context(), put.ClusterCertificate, put.ClusterCertificateKey)
+}
+
 func (s *Server) putCluster(r *request) (reply, error) {
 	var put ClusterPut
 	if err := r.decode(&put); err != nil {

@@ -336,6 +336,13 @@ func (m *member) Remove(ctx context.Context, name string, force bool) error {
 	return err
 }
 
+func (m *member) UpdateCertificate(_ context.Context, certificate, key string) error {
+	if (certificate == "") != (key == "") {
+		return fabric.Invalidf("bad-certificate", "one of two")
+	}
+	return nil
+}
+
 func (m *member) CertificatePEM() string { return m.pem }
 
 func (m *member) MemberOf(s *tls.ConnectionState) (string, bool) {

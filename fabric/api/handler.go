@@ -30,6 +30,8 @@ type Cluster interface {
 	AddClientToken(ctx context.Context, label string) (string, error)
 	Join(ctx context.Context, token, address string) error
 	Remove(ctx context.Context, name string, force bool) error
+	// UpdateCertificate replaces the certificate that all members show; with neither certificate nor key a new one is made.
+	UpdateCertificate(ctx context.Context, certificate, key string) error
 	// CertificatePEM is the certificate that this member's HTTPS shows.
 	CertificatePEM() string
 	// MemberOf names the member that is at the other end of a connection.

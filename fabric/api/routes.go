@@ -34,6 +34,7 @@ var routes = []route{
 
 	{"GET", "/1.0/cluster", early, (*Server).getCluster, nil, incusapi.Cluster{}, "Tell whether this member is in a cluster"},
 	{"PUT", "/1.0/cluster", early, (*Server).putCluster, ClusterPut{}, incusapi.Operation{}, "Form a cluster, or join one with a token"},
+	{"PUT", "/1.0/cluster/certificate", trusted, (*Server).putClusterCertificate, incusapi.ClusterCertificatePut{}, nil, "Replace the certificate that all members show to clients; one is made where neither it nor a key is given"},
 	{"GET", "/1.0/cluster/members", trusted, (*Server).getMembers, nil, []ClusterMember{}, "List the members"},
 	{"POST", "/1.0/cluster/members", trusted, (*Server).postMembers, incusapi.ClusterMembersPost{}, incusapi.Operation{}, "Make a token with which a member can join"},
 	{"GET", "/1.0/cluster/members/{name}", trusted, (*Server).getMember, nil, ClusterMember{}, "Show a member"},

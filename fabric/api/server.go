@@ -43,6 +43,7 @@ var extensions = []string{
 	"clustering_join",
 	"clustering_join_token",
 	"clustering_roles",
+	"clustering_update_cert",
 	"container_exec_signal_handling",
 	"container_exec_user_group_cwd",
 	"container_full",
