@@ -134,7 +134,7 @@ func (s *Speaker) addPeers(ctx context.Context, c *Config) (err error) {
 		}
 		if !ok {
 			x = newSession(p)
-			if until := s.began.Add(restartTime(p)); c.Restarting && time.Now().Before(until) {
+			if until := s.began.Add(restartTime(p)); (c.Restarting || s.resumes) && time.Now().Before(until) {
 				x.restarting, x.kept = true, until
 			}
 		}
@@ -416,8 +416,7 @@ func (s *Speaker) start(ctx context.Context, me fabric.Speaker, closed bool) err
 	}
 	if err := s.server.StartBgp(ctx, &api.StartBgpRequest{Global: g}); err != nil {
 		if len(at) > 0 {
-			return fabric.Errorf(fabric.CodeUnavailable, fabric.ReasonListenFailed, "accept BGP sessions on %v: %w", at, err).
-				WithFix("give the member that address, or set its core.bgp_address to none")
+			return listenFailed(at, err)
 		}
 		return fmt.Errorf("start BGP: %w", err)
 	}

@@ -79,6 +79,7 @@ type Speaker struct {
 	server    *server.BgpServer
 	running   *fabric.Speaker
 	began     time.Time
+	resumes   bool // it goes on where it was, with sessions that peers take to be restarting
 	events    chan *api.Peer
 	validator *validator
 	sessions  map[string]*session // by name
@@ -301,6 +302,9 @@ func (s *Speaker) carryOut(ctx context.Context, c *Config) (done bool, err error
 	s.leave(c)
 	if s.running != nil && (c.Speaker == nil || *c.Speaker != *s.running) {
 		s.holdPaths(c)
+		if s.resumes = s.elsewhere(c.Speaker); s.resumes {
+			s.hangUp()
+		}
 		s.shutdown(ctx)
 	}
 	if c.Speaker == nil {
@@ -310,7 +314,7 @@ func (s *Speaker) carryOut(ctx context.Context, c *Config) (done bool, err error
 		if err := s.start(ctx, *c.Speaker, c.Closed); err != nil {
 			return false, err
 		}
-		if c.Restarting && len(c.Peers) > 1 {
+		if (c.Restarting || s.resumes) && len(c.Peers) > 1 {
 			s.startLaggard(ctx)
 		}
 	}

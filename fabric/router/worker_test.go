@@ -310,19 +310,34 @@ func TestPasswordOfInboundSessions(t *testing.T) {
 	})
 }
 
+// Peers are dialled without the address; when it is there, they take what follows for a restart, and keep the routes.
 func TestListenAddressThatIsNotThereIsWaitedFor(t *testing.T) {
 	s := newSite(t, 1)
 	m := s.members[0]
 	m.value.Speaker.Listen = netip.MustParseAddrPort("10.98.0.99:179")
 	m.start()
 	m.set()
+	s.gateways(anycast4, "10.98.0.11")
 	bgptest.Eventually(t, 5*time.Second, func() string {
-		if state, err := m.client.State(t.Context()); err != nil || state.Worker.Reason != fabric.ReasonListenFailed {
+		if state, err := m.client.State(t.Context()); err != nil || state.Worker.Reason != fabric.ReasonListenFailed || !m.peer("up4").Established() {
 			return fmt.Sprintf("%+v, %v", state.Worker, err)
 		}
 		return ""
 	})
+	since := m.peer("up4").Since
 	m.node.Address("eth0", "10.98.0.99/24")
+	bgptest.Eventually(t, 15*time.Second, func() string {
+		if got, _ := s.frr.Node.Gateways(anycast4); !slices.Equal(got, []string{"10.98.0.11"}) {
+			t.Fatalf("%s goes to %q", anycast4, got)
+		}
+		if got := m.peer("up4"); !got.Established() || !got.Since.After(since) {
+			return fmt.Sprintf("%+v", got)
+		}
+		if state, err := m.client.State(t.Context()); err != nil || state.Worker.Reason != "" {
+			return fmt.Sprintf("%+v, %v", state.Worker, err)
+		}
+		return ""
+	})
 	s.gateways(anycast4, "10.98.0.11")
 }
 
