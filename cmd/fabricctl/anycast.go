@@ -42,6 +42,9 @@ A copy whose process or link is dead is unhealthy at once. --check says what els
 	}
 	f := newAnycastFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := noZeros(cmd, "min-healthy"); err != nil {
+			return err
+		}
 		post := api.AnycastsPost{Name: args[0]}
 		for _, arg := range args[1:] {
 			p, err := fabric.ParsePrefix(arg)

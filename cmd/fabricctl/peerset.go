@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"netfabric/fabric"
@@ -100,11 +101,18 @@ func atMostOne(cmd *cobra.Command, flags ...string) error {
 	return nil
 }
 
-// noZeros refuses numbers of 0 for something new: where there are such flags, 0 stands for the default, which is not what it says.
-func noZeros(cmd *cobra.Command) (err error) {
+// noZeros refuses numbers and times of 0 for something new: 0 stands for the default there, which is not what it says. except are flags for which it is
+// a value.
+func noZeros(cmd *cobra.Command, except ...string) (err error) {
 	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-		if number := f.Changed && (f.Value.Type() == "int" || f.Value.Type() == "uint32" || f.Value.Type() == "uint16"); number && f.Value.String() == "0" {
+		if !f.Changed || slices.Contains(except, f.Name) {
+			return
+		}
+		switch kind, zero := f.Value.Type(), f.Value.String(); {
+		case (kind == "int" || kind == "uint32" || kind == "uint16") && zero == "0":
 			err = usagef(cmd, "--%s 0: want a number above 0; leave it out for the default", f.Name)
+		case kind == "duration" && zero == "0s":
+			err = usagef(cmd, "--%s 0: want a time above 0; leave it out for the default", f.Name)
 		}
 	})
 	return err

@@ -28,6 +28,9 @@ func (a *app) rpkiAdd() *cobra.Command {
 	}
 	f := newRPKIFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := noZeros(cmd); err != nil {
+			return err
+		}
 		post := api.RPKIsPost{Name: args[0], RPKIPut: api.RPKIPut{Port: fabric.DefaultRPKIPort}}
 		var err error
 		if post.Address, err = netip.ParseAddr(args[1]); err != nil {

@@ -64,7 +64,7 @@ func TestTranscript(t *testing.T) {
 		{"image alias create stable alpine", ""},
 		{"image alias list -f csv", "alpine,FP,CONTAINER,\nstable,FP,CONTAINER,\n"},
 		{"image export alpine out.tar", "Image written to out.tar\n"},
-		{"anycast create dns 203.0.113.53 2001:db8:53::53/128 --check tcp:53 --interval 500ms --weight link-bandwidth", "Anycast service dns created\n"},
+		{"anycast create dns 203.0.113.53 2001:db8:53::53/128 --check tcp:53 --interval 500ms --min-healthy 0 --weight link-bandwidth", "Anycast service dns created\n"},
 		{"anycast set dns --check http:80/health --expect-body ok --fall 4 --weight none --addresses 203.0.113.53,203.0.113.54", ""},
 		{"anycast list -f csv", "dns,\"203.0.113.53/32\n203.0.113.54/32\",http:80/health,0 of 0,,\n"},
 		{"anycast set dns --check tcp:53 --addresses 203.0.113.53 --description names", ""},
