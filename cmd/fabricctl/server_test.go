@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -331,6 +332,8 @@ func TestShowEdit(t *testing.T) {
 	}
 	if out := w.must(t, "bgp peer show tor1"); strings.Contains(out, "secret") || !strings.Contains(out, "has_password: true") {
 		t.Errorf("peer is shown as\n%s", out)
+	} else if got := regexp.MustCompile(`(?m)^ *(hold_time|graceful_restart|keepalive|local_asn|multihop_ttl|max_.*|metric):.*$`).FindAllString(out, -1); len(got) > 0 {
+		t.Errorf("nobody has set %q, and 0 reads like off", got)
 	}
 }
 

@@ -10,40 +10,40 @@ import (
 	"netfabric/fabric"
 )
 
-// BGPPeerPut is what can be changed of a BGP peer.
+// BGPPeerPut is what can be changed of a BGP peer. What stands for a default is left out where it is shown: as 0, it would read like an end to it.
 type BGPPeerPut struct {
 	Description     string         `json:"description"`
-	Address         netip.Addr     `json:"address"`          // "" where it is on an interface
-	Interface       string         `json:"interface"`        // unnumbered: the neighbour is the router that is heard there
-	Dynamic         netip.Prefix   `json:"dynamic"`          // any neighbour that connects from there; "" where it is at an address or on an interface
-	MaxSessions     int            `json:"max_sessions"`     // of dynamic; 0 is the default
-	ASN             fabric.PeerASN `json:"asn"`              // number, "internal" or "external"
-	LocalASN        uint32         `json:"local_asn"`        // 0: the member's own
-	HoldTime        int            `json:"hold_time"`        // seconds; 0 is the default
-	Keepalive       int            `json:"keepalive"`        // seconds; 0: a third of the hold time
-	GracefulRestart int            `json:"graceful_restart"` // seconds; 0 is the default
-	MultihopTTL     int            `json:"multihop_ttl"`     // 0: the peer is on a shared link
-	GTSM            bool           `json:"gtsm"`             // take only packets that crossed no router (RFC 5082)
+	Address         netip.Addr     `json:"address"`                    // "" where it is on an interface
+	Interface       string         `json:"interface"`                  // unnumbered: the neighbour is the router that is heard there
+	Dynamic         netip.Prefix   `json:"dynamic"`                    // any neighbour that connects from there; "" where it is at an address or on an interface
+	MaxSessions     int            `json:"max_sessions,omitempty"`     // of dynamic; 0 is the default
+	ASN             fabric.PeerASN `json:"asn"`                        // number, "internal" or "external"
+	LocalASN        uint32         `json:"local_asn,omitempty"`        // 0: the member's own
+	HoldTime        int            `json:"hold_time,omitempty"`        // seconds; 0 is the default
+	Keepalive       int            `json:"keepalive,omitempty"`        // seconds; 0: a third of the hold time
+	GracefulRestart int            `json:"graceful_restart,omitempty"` // seconds; 0 is the default
+	MultihopTTL     int            `json:"multihop_ttl,omitempty"`     // 0: the peer is on a shared link
+	GTSM            bool           `json:"gtsm"`                       // take only packets that crossed no router (RFC 5082)
 	BFD             fabric.PeerBFD `json:"bfd"`
 	Password        *string        `json:"password,omitempty"` // never shown; leaving it out of a change keeps it, "" removes it
 	Passive         bool           `json:"passive"`            // wait for it to connect
 	Families        []string       `json:"families"`           // "ipv4", "ipv6"; none is that of the address, on an interface both
-	AddPath         string         `json:"add_path"`           // "receive": take all its paths for a prefix (RFC 7911)
-	MaxPrefix       PeerMaxPrefix  `json:"max_prefix"`
+	AddPath         string         `json:"add_path,omitempty"` // "receive": take all its paths for a prefix (RFC 7911)
+	MaxPrefix       PeerMaxPrefix  `json:"max_prefix,omitzero"`
 	Members         []string       `json:"members"` // names, or failure_domain:NAME; none is all
 	Disabled        bool           `json:"disabled"`
-	Import          string         `json:"import"`  // policy; "": nothing is taken from it
-	Install         string         `json:"install"` // which of the routes taken from it go into the kernel: "none", "default" or "all"
-	Table           string         `json:"table"`   // of the kernel for them, number or name; "" is main
-	Metric          int            `json:"metric"`  // of them; 0 is the default
-	Export          string         `json:"export"`  // policy; "": it is told nothing
+	Import          string         `json:"import"`           // policy; "": nothing is taken from it
+	Install         string         `json:"install"`          // which of the routes taken from it go into the kernel: "none", "default" or "all"
+	Table           string         `json:"table,omitempty"`  // of the kernel for them, number or name; "" is main
+	Metric          int            `json:"metric,omitempty"` // of them; 0 is the default
+	Export          string         `json:"export"`           // policy; "": it is told nothing
 }
 
 // PeerMaxPrefix is how much a BGP peer may announce, in each family.
 type PeerMaxPrefix struct {
-	Limit   int    `json:"limit"`   // 0: no limit
-	Action  string `json:"action"`  // "cease" (the default) or "warn"
-	Restart int    `json:"restart"` // seconds after which an ended session is tried again; 0: not before the peer is changed
+	Limit   int    `json:"limit,omitempty"`   // 0: no limit
+	Action  string `json:"action,omitempty"`  // "cease" (the default) or "warn"
+	Restart int    `json:"restart,omitempty"` // seconds after which an ended session is tried again; 0: not before the peer is changed
 }
 
 // BGPPeersPost makes a BGP peer.
