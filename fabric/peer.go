@@ -258,15 +258,17 @@ func (p *Peer) checkPolicies(next *Snapshot) error {
 }
 
 // On tells whether a member has a session with the peer.
-func (p *Peer) On(s *Snapshot, member string) bool {
+func (p *Peer) On(s *Snapshot, member string) bool { return !p.Disabled && p.IsFor(s, member) }
+
+// IsFor tells whether the peer is one of a member's, be it disabled or not.
+func (p *Peer) IsFor(s *Snapshot, member string) bool {
 	m, ok := s.Member(member)
 	if !ok {
 		m = &Member{Header: Header{Name: member}}
 	}
-	return !p.Disabled && p.selects(m)
+	return p.selects(m)
 }
 
-// selects tells whether the peer is one of a member's, be it disabled or not.
 func (p *Peer) selects(m *Member) bool {
 	return len(p.Members) == 0 || selected(p.Members, m)
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -187,14 +188,21 @@ func (s *Server) getSessions(r *request) (reply, error) {
 	return reply{metadata: s.sessions(r)}, nil
 }
 
-// sessions are those that members report, and those that they should have and say nothing of.
+// stateDisabled is the state of a session that there is not to be, beside those of fabric.PeerState.
+const stateDisabled = "disabled"
+
+// sessions are those that members report, and those that they should have and say nothing of, or would have if the peer was not disabled.
 func (s *Server) sessions(r *request) []BGPSession {
 	reports := r.reports()
 	all := []BGPSession{}
 	for _, p := range r.snap.Peers() {
 		for _, m := range r.snap.Members() {
 			c, ok := reports.Get(fabric.KeyOf(p), m.Name, fabric.ConditionSession)
-			if !ok && !p.On(r.snap, m.Name) {
+			if !ok && !p.IsFor(r.snap, m.Name) {
+				continue
+			}
+			if !ok && p.Disabled {
+				all = append(all, disabledSession(r, p, m))
 				continue
 			}
 			for _, state := range fabric.SessionsOf(c) {
@@ -203,6 +211,18 @@ func (s *Server) sessions(r *request) []BGPSession {
 		}
 	}
 	return append(all, meshSessions(r, reports)...)
+}
+
+// disabledSession stands for one that a member has not because the peer is disabled.
+func disabledSession(r *request, p *fabric.Peer, m *fabric.Member) BGPSession {
+	s := BGPSession{Member: m.Name, PeerState: configured(r, p, m), Message: fmt.Sprintf("the peer is disabled; to have it again: fabricctl bgp peer set %s --disabled=false", p.Name)}
+	s.State = stateDisabled
+	return s
+}
+
+// configured is what is known of a session of which nobody says anything.
+func configured(r *request, p *fabric.Peer, m *fabric.Member) fabric.PeerState {
+	return fabric.PeerState{Name: p.Name, Address: p.Address, Interface: p.Interface, Dynamic: p.Dynamic, ASN: p.ASN.Of(cmp.Or(p.LocalASN, r.snap.ASN(m.Name))), State: "idle"}
 }
 
 // meshSessions are those that members report of sessions with each other.
@@ -225,7 +245,7 @@ func meshSessions(r *request, reports *fabric.Reports) []BGPSession {
 func (s *Server) session(r *request, p *fabric.Peer, m *fabric.Member, c fabric.Condition, reported bool, state fabric.PeerState) BGPSession {
 	session := BGPSession{Member: m.Name, PeerState: state, Reason: c.Reason, Message: c.Message, Stale: offline(r.status, m.Name)}
 	if session.Name == "" { // no report, or one without data
-		session.PeerState = fabric.PeerState{Name: p.Name, Address: p.Address, Interface: p.Interface, Dynamic: p.Dynamic, ASN: p.ASN.Of(cmp.Or(p.LocalASN, r.snap.ASN(m.Name))), State: "idle"}
+		session.PeerState = configured(r, p, m)
 	}
 	if session.Name != p.Name { // one of many: the condition tells of all of them together
 		session.Reason, session.Message = "", session.Warning
