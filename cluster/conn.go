@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
+	"strings"
 
 	"github.com/canonical/go-dqlite/client"
 	dqlite "github.com/canonical/go-dqlite/driver"
@@ -141,6 +143,48 @@ func (s *script) add(sql string, args ...any) {
 		return
 	}
 	s.requests = append(s.requests, statement{sql, args})
+}
+
+// inline is the script as one text without arguments; ok is false where there can't be one, or only a long one.
+func (s *script) inline() (text string, ok bool) {
+	var b strings.Builder
+	for i, r := range s.requests {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		parts := strings.Split(r.sql, "?")
+		if len(parts) != len(r.args)+1 {
+			return "", false
+		}
+		for n, part := range parts {
+			b.WriteString(part)
+			if n == len(r.args) {
+				break
+			}
+			v, ok := literal(r.args[n])
+			if !ok {
+				return "", false
+			}
+			b.WriteString(v)
+		}
+	}
+	return b.String(), b.Len() <= maxInline
+}
+
+// maxInline is far below the length of a statement that SQLite takes (https://sqlite.org/limits.html), in bytes.
+const maxInline = 256 << 10
+
+// literal writes a value as SQL has it (https://sqlite.org/lang_expr.html, 2). A text ends at a zero byte, so one with such can't be written.
+func literal(v any) (text string, ok bool) {
+	switch v := v.(type) {
+	case string:
+		return "'" + strings.ReplaceAll(v, "'", "''") + "'", !strings.Contains(v, "\x00")
+	case int:
+		return strconv.Itoa(v), true
+	case uint64:
+		return strconv.FormatInt(int64(v), 10), true
+	}
+	return "", false
 }
 
 func (s *script) run(ctx context.Context, c *conn) error {

@@ -45,8 +45,8 @@ const (
 )
 
 func (r *request) finish(revision uint64, err error) {
-	if r.state.Swap(finished) == abandoned {
-		return // nobody waits
+	if s := r.state.Swap(finished); s == abandoned || s == finished {
+		return // nobody waits, or waits any more: what needs no transaction may fail after the rest of its batch was made
 	}
 	r.revision, r.err = revision, err
 	close(r.done)
@@ -98,16 +98,15 @@ func (s *store) write(ctx context.Context) {
 	for {
 		select {
 		case r := <-s.requests:
-			w.commit(ctx, w.gather(r))
+			w.commit(ctx, w.gather([]*request{r}))
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// gather takes what else waits.
-func (w *writer) gather(first *request) []*request {
-	batch := []*request{first}
+// gather adds what else waits to a batch.
+func (w *writer) gather(batch []*request) []*request {
 	for len(batch) < maxBatch {
 		select {
 		case r := <-w.requests:
@@ -123,7 +122,7 @@ func (w *writer) gather(first *request) []*request {
 func (w *writer) commit(ctx context.Context, batch []*request) {
 	w.unsure, w.timeout = nil, firstAttempt
 	for try := 0; ; try++ {
-		batch = withoutAbandoned(batch)
+		batch = unfinished(batch)
 		if len(batch) == 0 {
 			return
 		}
@@ -155,13 +154,17 @@ func (w *writer) commit(ctx context.Context, batch []*request) {
 			w.fail(batch, fabric.Errorf(fabric.CodeUnavailable, "stopping", "write to the database: this member is stopping"))
 			return
 		}
+		if w.unsure == nil {
+			batch = w.gather(batch) // a sign of life that has to wait for its turn holds up nobody
+		}
 	}
 }
 
-func withoutAbandoned(batch []*request) []*request {
+// unfinished are the requests of a batch that somebody still waits for.
+func unfinished(batch []*request) []*request {
 	var rest []*request
 	for _, r := range batch {
-		if r.state.Load() != abandoned {
+		if s := r.state.Load(); s != abandoned && s != finished {
 			rest = append(rest, r)
 		}
 	}
@@ -219,7 +222,7 @@ func (w *writer) disconnect() {
 // errAgain asks for another attempt at once.
 var errAgain = errors.New("a waiter left before the commit")
 
-// attempt runs the batch in one transaction. Without an error all its requests are finished.
+// attempt runs the batch in one transaction, and what needs none after it. Without an error all its requests are finished.
 func (w *writer) attempt(ctx context.Context, batch []*request) error {
 	if !w.conn.goodFor(w.database()) {
 		w.disconnect()
@@ -231,16 +234,27 @@ func (w *writer) attempt(ctx context.Context, batch []*request) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
-	if !slices.ContainsFunc(batch, func(r *request) bool { return !r.alone || r.fence != nil }) {
-		return w.oneByOne(ctx, batch)
+	var together, single []*request
+	for _, r := range batch {
+		if r.alone && r.fence == nil {
+			single = append(single, r)
+		} else {
+			together = append(together, r)
+		}
 	}
-	err := w.transaction(ctx, batch)
+	if len(together) == 0 {
+		return w.oneByOne(ctx, single)
+	}
+	err := w.transaction(ctx, together)
+	if err == nil {
+		return w.oneByOne(ctx, single)
+	}
 	switch {
 	case errors.Is(err, errAgain) || isBusy(err):
 		if rerr := w.conn.exec(ctx, "ROLLBACK"); rerr != nil {
 			w.disconnect()
 		}
-	case err != nil && ctx.Err() != nil: // too much for the time, or nobody there: the first cures itself
+	case ctx.Err() != nil: // too much for the time, or nobody there: the first cures itself
 		w.timeout = min(2*w.timeout, longestAttempt)
 	}
 	return err
@@ -260,6 +274,9 @@ func (w *writer) oneByOne(ctx context.Context, batch []*request) error {
 }
 
 func (w *writer) transaction(ctx context.Context, batch []*request) error {
+	if done, err := w.guess(ctx, batch); done || err != nil {
+		return err
+	}
 	// The first statement writes, so that the lock is held and what is read after it is the newest there is.
 	if err := w.conn.exec(ctx, "BEGIN; UPDATE meta SET writes = writes + 1"); err != nil {
 		return err
@@ -344,11 +361,17 @@ func (w *writer) prepare(ctx context.Context, m meta, batch []*request) (*attemp
 	if err != nil {
 		return nil, nil, err
 	}
-	a := &attempt{id: rand.Int64(), base: m, snapshot: base, reports: reports, results: map[*request]result{}, force: foreign || m.revision < known.Revision || m.counter < knownReports.Counter}
-	if !a.force {
+	force := foreign || m.revision < known.Revision || m.counter < knownReports.Counter
+	if !force {
 		w.publish(base, reports, false)
 	}
-	s := new(script)
+	return w.compose(ctx, &attempt{id: rand.Int64(), base: m, snapshot: base, reports: reports, results: map[*request]result{}, force: force}, batch)
+}
+
+// compose is prepare on the state that an attempt begins with.
+func (w *writer) compose(ctx context.Context, a *attempt, batch []*request) (*attempt, *script, error) {
+	s, base, reports := new(script), a.snapshot, a.reports
+	var err error
 	for _, r := range batch {
 		res := result{revision: a.snapshot.Revision}
 		if r.fence != nil {
