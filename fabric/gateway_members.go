@@ -58,9 +58,9 @@ func (g *Gateway) checkMembers(fail func(reason, format string, args ...any) *Er
 	return nil
 }
 
-// memberWarnings are about members for whom something is set while they take no part.
+// memberWarnings are about selectors that stand for nobody, and about members for whom something is set while they take no part.
 func (g *Gateway) memberWarnings(s *Snapshot) []string {
-	var all []string
+	all := selectorWarnings(g.Members, s)
 	for _, m := range slices.Sorted(maps.Keys(g.Priorities)) {
 		if !g.On(s, m) {
 			all = append(all, fmt.Sprintf("member %s has a priority and takes no part: %s does not stand for it now", m, strings.Join(g.Members, ",")))

@@ -106,6 +106,27 @@ func checkSelectors(list []string) error {
 	return nil
 }
 
+// selectorWarnings are about selectors in a list that stand for nobody. A rack may come later than what is for it, so they are allowed.
+func selectorWarnings(list []string, s *Snapshot) []string {
+	var all []string
+	for _, entry := range list {
+		if slices.ContainsFunc(s.Members(), func(m *Member) bool { return selected([]string{entry}, m) }) {
+			continue
+		}
+		if domain, ok := strings.CutPrefix(entry, domainSelector); ok {
+			var known []string
+			for _, m := range s.Members() {
+				known = append(known, m.Domain())
+			}
+			slices.Sort(known)
+			all = append(all, fmt.Sprintf("no member is in failure domain %q; there are members in %s", domain, strings.Join(slices.Compact(known), ", ")))
+		} else if group, ok := strings.CutPrefix(entry, groupSelector); ok {
+			all = append(all, fmt.Sprintf("no member is in group %q", group))
+		}
+	}
+	return all
+}
+
 // RenamedGroup gives a list of names and selectors in which a group has another name.
 func RenamedGroup(list []string, from, to string) []string {
 	var all []string

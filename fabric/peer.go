@@ -260,6 +260,9 @@ func (p *Peer) checkPolicies(next *Snapshot) error {
 // On tells whether a member has a session with the peer.
 func (p *Peer) On(s *Snapshot, member string) bool { return !p.Disabled && p.IsFor(s, member) }
 
+// Warnings are about settings that are most likely mistaken without being wrong.
+func (p *Peer) Warnings(s *Snapshot) []string { return selectorWarnings(p.Members, s) }
+
 // IsFor tells whether the peer is one of a member's, be it disabled or not.
 func (p *Peer) IsFor(s *Snapshot, member string) bool {
 	m, ok := s.Member(member)

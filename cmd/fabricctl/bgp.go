@@ -173,6 +173,7 @@ A password never stands on the command line, where other users see it: give it o
 		if post.Export == "" {
 			fmt.Fprintf(a.err, "Nothing is announced to it until it has an export policy: fabricctl bgp peer set %s --export %s\n", post.Name, fabric.PolicyOwn)
 		}
+		peerObject.warn(cmd.Context(), a, post.Name)
 		return nil
 	}
 	return cmd
@@ -230,7 +231,9 @@ func (a *app) peerList() *cobra.Command {
 			{"IMPORT", func(p api.BGPPeer) string { return p.Import }},
 			{"INSTALL", func(p api.BGPPeer) string { return installWords(p.BGPPeerPut) }},
 			{"PASSWORD", func(p api.BGPPeer) string { return yesNo(p.HasPassword) }},
-			{"ESTABLISHED", establishedSessions},
+			{"ESTABLISHED", func(p api.BGPPeer) string {
+				return strings.Join(append([]string{establishedSessions(p)}, p.Warnings...), "\n")
+			}},
 			{"DESCRIPTION", func(p api.BGPPeer) string { return p.Description }},
 		})
 	}
@@ -266,6 +269,7 @@ func establishedSessions(p api.BGPPeer) string {
 var peerObject = plainObject[api.BGPPeer, api.BGPPeerPut]{
 	command: "bgp peer", noun: "BGP peer", what: "a BGP neighbour", sample: "tor1", names: peers,
 	read: (*api.Client).GetBGPPeer, put: func(o *api.BGPPeer) api.BGPPeerPut { return o.BGPPeerPut }, write: (*api.Client).UpdateBGPPeer,
+	warnings: func(o *api.BGPPeer) []string { return o.Warnings },
 }
 
 func (a *app) peerRemove() *cobra.Command {

@@ -56,7 +56,11 @@ password, and a limit of prefixes that ends it set the session up anew.`,
 		}
 		f.takeAlong(cmd, &p.BGPPeerPut)
 		p.Password = password
-		return a.client().UpdateBGPPeer(cmd.Context(), args[0], p.BGPPeerPut, etag)
+		if err := a.client().UpdateBGPPeer(cmd.Context(), args[0], p.BGPPeerPut, etag); err != nil {
+			return err
+		}
+		peerObject.warn(cmd.Context(), a, args[0])
+		return nil
 	}
 	return cmd
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"netfabric/fabric/api"
 
@@ -19,6 +20,20 @@ type plainObject[T, P any] struct {
 	put     func(*T) P
 	write   func(c *api.Client, ctx context.Context, name string, put P, etag string) error
 	view    func(*T) any // what is shown where that is more than the object
+	// warnings are said of one that has been changed; nil where there are none.
+	warnings func(*T) []string
+}
+
+// warn says what is to be said of one that has been changed. That it can't be read now is no error: the change is made.
+func (o plainObject[T, P]) warn(ctx context.Context, a *app, name string) {
+	if o.warnings == nil {
+		return
+	}
+	if object, _, err := o.read(a.client(), ctx, name); err == nil {
+		for _, w := range o.warnings(object) {
+			fmt.Fprintf(a.err, "Warning: %s\n", printable(w))
+		}
+	}
 }
 
 // shown is what is shown of one.
@@ -61,7 +76,11 @@ func (o plainObject[T, P]) edit(a *app, more string) *cobra.Command {
 				}
 				return o.put(object), etag, nil
 			}, func(ctx context.Context, put P, etag string) error {
-				return o.write(client, ctx, args[0], put, etag)
+				err := o.write(client, ctx, args[0], put, etag)
+				if err == nil {
+					o.warn(ctx, a, args[0])
+				}
+				return err
 			})
 		},
 	}

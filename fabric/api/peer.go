@@ -58,6 +58,7 @@ type BGPPeer struct {
 	BGPPeerPut
 	Name        string       `json:"name"`
 	HasPassword bool         `json:"has_password"`
+	Warnings    []string     `json:"warnings"` // members that stand for nobody
 	Sessions    []BGPSession `json:"sessions"`
 }
 
@@ -107,7 +108,7 @@ func (c *Client) GetBGPSessions(ctx context.Context) ([]BGPSession, error) {
 
 func (s *Server) getPeers(r *request) (reply, error) {
 	sessions := s.sessions(r)
-	return r.list(items("/1.0/bgp/peers/", r.snap.Peers(), objectName, func(p *fabric.Peer) any { return showPeer(p, sessions) }))
+	return r.list(items("/1.0/bgp/peers/", r.snap.Peers(), objectName, func(p *fabric.Peer) any { return showPeer(r.snap, p, sessions) }))
 }
 
 func (s *Server) getPeer(r *request) (reply, error) {
@@ -115,11 +116,11 @@ func (s *Server) getPeer(r *request) (reply, error) {
 	if !ok {
 		return reply{}, notFound(fabric.Key{Kind: fabric.KindPeer, Name: r.PathValue("name")})
 	}
-	return reply{metadata: showPeer(p, s.sessions(r)), etag: etagOf(p)}, nil
+	return reply{metadata: showPeer(r.snap, p, s.sessions(r)), etag: etagOf(p)}, nil
 }
 
-func showPeer(p *fabric.Peer, sessions []BGPSession) BGPPeer {
-	shown := BGPPeer{BGPPeerPut: peerPut(p), Name: p.Name, HasPassword: p.Password != "", Sessions: []BGPSession{}}
+func showPeer(s *fabric.Snapshot, p *fabric.Peer, sessions []BGPSession) BGPPeer {
+	shown := BGPPeer{BGPPeerPut: peerPut(p), Name: p.Name, HasPassword: p.Password != "", Warnings: append([]string{}, p.Warnings(s)...), Sessions: []BGPSession{}}
 	for _, session := range sessions {
 		if fabric.PeerOfSession(session.Name) == p.Name {
 			shown.Sessions = append(shown.Sessions, session)
