@@ -12,16 +12,30 @@ import (
 	"netfabric/fabric"
 )
 
-// watch follows sessions.
+// event is something that happened to a session.
+type event struct {
+	session  *api.Peer // is in another state
+	endOfRIB string    // or the address of a peer that has told everything of a family
+}
+
+// watch follows sessions. Both sorts of events come in one stream, in their order.
 func (s *Speaker) watch(ctx context.Context) {
-	s.subscribe(ctx, &api.WatchEventRequest{Peer: &api.WatchEventRequest_Peer{}}, func(r *api.WatchEventResponse) {
-		p := r.GetPeer()
-		if p == nil || p.Type != api.WatchEventResponse_PeerEvent_STATE {
-			return
-		}
+	happened := func(e event) {
 		select {
-		case s.events <- p.Peer:
+		case s.events <- e:
 		case <-ctx.Done():
+		}
+	}
+	r := &api.WatchEventRequest{
+		Peer:  &api.WatchEventRequest_Peer{},
+		Table: &api.WatchEventRequest_Table{Filters: []*api.WatchEventRequest_Table_Filter{{Type: api.WatchEventRequest_Table_Filter_EOR}}},
+	}
+	s.subscribe(ctx, r, func(r *api.WatchEventResponse) {
+		for _, p := range r.GetTable().GetPaths() {
+			happened(event{endOfRIB: p.NeighborIp})
+		}
+		if p := r.GetPeer(); p != nil && p.Type == api.WatchEventResponse_PeerEvent_STATE {
+			happened(event{session: p.Peer})
 		}
 	})
 }

@@ -1,8 +1,11 @@
 package gobgp
 
 import (
+	"net/netip"
 	"testing"
 	"time"
+
+	"netfabric/fabric"
 )
 
 func TestNextRead(t *testing.T) {
@@ -23,5 +26,42 @@ func TestNextRead(t *testing.T) {
 		if got := s.nextRead(now).Sub(now); got != x.want {
 			t.Errorf("%s: read in %s, want %s", name, got, x.want)
 		}
+	}
+}
+
+// A new session is read again soon, others are not.
+func TestRestAfterRead(t *testing.T) {
+	const ms = time.Millisecond
+	now := time.Now()
+	for name, x := range map[string]struct {
+		settles time.Time
+		took    time.Duration
+		want    time.Duration
+	}{
+		"old session":               {time.Time{}, ms, readEvery},
+		"new session":               {now.Add(800 * ms), ms, 800 * ms},
+		"new session, read slowly":  {now.Add(800 * ms), 300 * ms, 1200 * ms},
+		"just settled":              {now, ms, readEvery},
+		"settled while it was read": {now.Add(-ms), 300 * ms, readEvery},
+	} {
+		s := &Speaker{took: x.took, sessions: map[string]*session{"old": {}, "it": {settles: x.settles}}}
+		if got := s.restAfterRead(now); got != x.want {
+			t.Errorf("%s: %s, want %s", name, got, x.want)
+		}
+	}
+}
+
+// A peer that has told everything is read at once, and not once more after that.
+func TestEndOfRIBIsNews(t *testing.T) {
+	p := fabric.RoutingPeer{Name: "r1", Address: netip.MustParseAddr("192.0.2.1")}
+	x := &session{peer: p, state: established, settles: time.Now().Add(settleTime)}
+	s := &Speaker{sessions: map[string]*session{"r1": x}}
+	s.complete("192.0.2.9")
+	if s.stale || x.settles.IsZero() {
+		t.Error("a stranger's End-of-RIB counts")
+	}
+	s.complete("192.0.2.1")
+	if !s.stale || !s.moved || !x.settles.IsZero() {
+		t.Errorf("stale %v, moved %v, settles %v", s.stale, s.moved, x.settles)
 	}
 }

@@ -29,6 +29,7 @@ type session struct {
 	restarting bool      // it was set up with the restart state bit, and has not been established since
 	late       bool      // GoBGP has not heard of it yet, see laggard
 	kept       time.Time // until when the peer may keep our routes of before a restart; zero once it is established
+	settles    time.Time // when its counts are read once more; zero where that is not due
 	received   int
 	most       int           // received of one family
 	restart    time.Duration // that the peer says it may take to restart; 0: it says nothing
@@ -287,6 +288,7 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	s.log.Info("session established", "peer", x.peer.Name, "address", x.peer.Address)
 	s.book.session(x.carried(), true)
 	x.failures, x.restarting, x.kept = 0, false, time.Time{}
+	x.settles = x.since.Add(settleTime)
 	s.errors.forget(x.peer.Address)
 	s.setUserTimeout(x.peer, time.Duration(x.peer.HoldTime)*time.Second)
 	x.grip.take(s, x.peer, p.GetTransport())

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	api "github.com/osrg/gobgp/v3/api"
 	"github.com/osrg/gobgp/v3/pkg/server"
 
 	"netfabric/fabric"
@@ -80,7 +79,7 @@ type Speaker struct {
 	running   *fabric.Speaker
 	began     time.Time
 	resumes   bool // it goes on where it was, with sessions that peers take to be restarting
-	events    chan *api.Peer
+	events    chan event
 	validator *validator
 	sessions  map[string]*session // by name
 	book      *book
@@ -109,7 +108,7 @@ func New(log *slog.Logger, changed func()) *Speaker {
 	s := &Speaker{
 		log: log, changed: changed, errors: newPeerErrors(), phases: newPhases(),
 		wake: make(chan struct{}, 1), stop: make(chan chan struct{}),
-		events: make(chan *api.Peer, 64), book: newBook(), turned: make(chan struct{}), failed: map[string]string{}, fail: make(chan struct{}, 1),
+		events: make(chan event, 64), book: newBook(), turned: make(chan struct{}), failed: map[string]string{}, fail: make(chan struct{}, 1),
 	}
 	s.validator = newValidator()
 	s.learned = newLearned(func() {})
@@ -189,8 +188,9 @@ const (
 	readAfter  = 5 * time.Millisecond  // state after a change, so that changes come first
 	readEvery  = 5 * time.Second       // state, for the counters of what peers announce
 	readShare  = 20                    // at most this part of the time goes into reading state: it stops GoBGP for as long
-	newsShare  = 4                     // the same when a session has come or gone, which people wait to hear
+	newsShare  = 4                     // the same when a session has come or gone, or all that comes with it has, which people wait to hear
 	readFloor  = 20 * time.Millisecond // between two readings
+	settleTime = time.Second           // after which a new session is read again, unless its peer said that it has told everything
 )
 
 // Run does the work until ctx ends. It then leaves sessions as they are: they break with the process.
@@ -218,8 +218,12 @@ func (s *Speaker) Run(ctx context.Context) {
 			s.endFailed(ctx)
 		case <-retry.C:
 			s.nudge()
-		case p := <-s.events:
-			s.event(ctx, p)
+		case e := <-s.events:
+			if e.session != nil {
+				s.event(ctx, e.session)
+			} else {
+				s.complete(e.endOfRIB)
+			}
 			s.releaseLaggard(ctx)
 		case <-s.phases.fresh:
 			s.keepRestarting(ctx)
@@ -235,7 +239,7 @@ func (s *Speaker) Run(ctx context.Context) {
 			s.read(ctx)
 			s.releaseLaggard(ctx)
 			s.due = time.Time{}
-			read.Reset(readEvery)
+			read.Reset(s.restAfterRead(time.Now()))
 		}
 		if s.stale {
 			if due := s.nextRead(time.Now()); s.due.IsZero() || due.Before(s.due) {
@@ -257,6 +261,25 @@ func (s *Speaker) nextRead(now time.Time) time.Time {
 		return rested
 	}
 	return due
+}
+
+// restAfterRead is for how long nothing has to be read if nothing happens. What a peer announces takes a moment to come, and is no event by itself.
+func (s *Speaker) restAfterRead(now time.Time) time.Duration {
+	rest := readEvery
+	for _, x := range s.sessions {
+		if x.settles.After(now) {
+			rest = min(rest, max(x.settles.Sub(now), readFloor, newsShare*s.took))
+		}
+	}
+	return rest
+}
+
+// complete takes note that a peer has told everything of a family.
+func (s *Speaker) complete(address string) {
+	if x := s.byAddress(address); x != nil && x.state == established {
+		x.settles = time.Time{}
+		s.stale, s.moved = true, true
+	}
 }
 
 func (s *Speaker) nudge() {

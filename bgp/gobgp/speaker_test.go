@@ -279,6 +279,30 @@ func TestNothingIsImportedButCounted(t *testing.T) {
 	}
 }
 
+// What comes with a new session is counted soon, not with the next reading that is due anyway; also of a peer that says nothing when that is all.
+func TestNewSessionIsCountedSoon(t *testing.T) {
+	for _, setting := range []string{"neighbor 10.99.1.2 graceful-restart-helper", "neighbor 10.99.1.2 graceful-restart-disable"} {
+		t.Run(setting, func(t *testing.T) {
+			frr := router(t, "r1", "10.99.1", "fd99:1")
+			frr.Vtysh("configure terminal", "router bgp 65001", setting, "no bgp network import-check", "address-family ipv4 unicast", "network 198.51.100.0/24", "network 0.0.0.0/0")
+			s := newSpeaker(t)
+			s.config.Peers = []fabric.RoutingPeer{peer("one", "10.99.1.1")}
+			s.apply()
+			s.established("one")
+			since := s.peer("one").Since
+			bgptest.Eventually(t, 10*time.Second, func() string {
+				if p := s.peer("one"); p.Received != 2 {
+					return fmt.Sprintf("%+v", p)
+				}
+				return ""
+			})
+			if took := time.Since(since); took > 3*time.Second {
+				t.Errorf("counted after %s", took)
+			}
+		})
+	}
+}
+
 func TestChangeOfOnePeerLeavesOthersAlone(t *testing.T) {
 	one, two := router(t, "r1", "10.99.1", "fd99:1"), router(t, "r2", "10.99.2", "fd99:2")
 	s := newSpeaker(t)
