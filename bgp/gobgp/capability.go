@@ -3,6 +3,7 @@ package gobgp
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
 
@@ -18,7 +19,10 @@ func (s *Speaker) negotiated(ctx context.Context, x *session) (again bool) {
 		s.log.Warn("cannot see what a peer is capable of", "peer", x.peer.Name, "error", err)
 		return false
 	}
-	x.lacks = ""
+	x.lacks, x.settles = "", time.Time{}
+	if !offered.endOfRIB {
+		x.settles = time.Now().Add(settleTime)
+	}
 	for _, f := range familiesOf(x.peer) {
 		name := fabric.FamilyIPv6
 		if f.Afi == api.Family_AFI_IP {
@@ -48,6 +52,7 @@ func (x *session) carried() fabric.RoutingPeer {
 type capabilities struct {
 	families map[api.Family_Afi]bool // of which it takes unicast prefixes
 	nextHop6 bool                    // it takes IPv6 next hops for IPv4
+	endOfRIB bool                    // it says when it has told everything (RFC 4724, 3)
 }
 
 func capabilitiesOf(p *api.Peer) capabilities {
@@ -64,6 +69,8 @@ func capabilitiesOf(p *api.Peer) capabilities {
 			if m.Family.GetSafi() == api.Family_SAFI_UNICAST {
 				c.families[m.Family.GetAfi()] = true
 			}
+		case *api.GracefulRestartCapability:
+			c.endOfRIB = true
 		case *api.ExtendedNexthopCapability:
 			for _, t := range m.Tuples {
 				if t.NlriFamily.GetAfi() == api.Family_AFI_IP && t.NlriFamily.GetSafi() == api.Family_SAFI_UNICAST && t.NexthopFamily.GetAfi() == api.Family_AFI_IP6 {

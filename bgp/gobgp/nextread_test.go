@@ -5,6 +5,10 @@ import (
 	"testing"
 	"time"
 
+	api "github.com/osrg/gobgp/v3/api"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
 	"netfabric/fabric"
 )
 
@@ -47,6 +51,22 @@ func TestRestAfterRead(t *testing.T) {
 		s := &Speaker{took: x.took, sessions: map[string]*session{"old": {}, "it": {settles: x.settles}}}
 		if got := s.restAfterRead(now); got != x.want {
 			t.Errorf("%s: %s, want %s", name, got, x.want)
+		}
+	}
+}
+
+// While a peer that says when it has told everything tells it, reading would only be in the way.
+func TestPeersThatSayTheEnd(t *testing.T) {
+	for _, c := range []struct {
+		capability proto.Message
+		want       bool
+	}{{&api.GracefulRestartCapability{}, true}, {&api.RouteRefreshCapability{}, false}} {
+		packed, err := anypb.New(c.capability)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := capabilitiesOf(&api.Peer{State: &api.PeerState{RemoteCap: []*anypb.Any{packed}}}).endOfRIB; got != c.want {
+			t.Errorf("%T: %v", c.capability, got)
 		}
 	}
 }

@@ -288,7 +288,6 @@ func (s *Speaker) event(ctx context.Context, p *api.Peer) {
 	s.log.Info("session established", "peer", x.peer.Name, "address", x.peer.Address)
 	s.book.session(x.carried(), true)
 	x.failures, x.restarting, x.kept = 0, false, time.Time{}
-	x.settles = x.since.Add(settleTime)
 	s.errors.forget(x.peer.Address)
 	s.setUserTimeout(x.peer, time.Duration(x.peer.HoldTime)*time.Second)
 	x.grip.take(s, x.peer, p.GetTransport())

@@ -190,7 +190,7 @@ const (
 	readShare  = 20                    // at most this part of the time goes into reading state: it stops GoBGP for as long
 	newsShare  = 4                     // the same when a session has come or gone, or all that comes with it has, which people wait to hear
 	readFloor  = 20 * time.Millisecond // between two readings
-	settleTime = time.Second           // after which a new session is read again, unless its peer said that it has told everything
+	settleTime = time.Second           // after which a new session is read again whose peer doesn't say when it has told everything
 )
 
 // Run does the work until ctx ends. It then leaves sessions as they are: they break with the process.
