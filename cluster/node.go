@@ -35,6 +35,7 @@ type Node struct {
 	lock *os.File // on dir, while this is open
 	rest *restListener
 	http *http.Client
+	api  *http.Client // for the REST API of other members
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -126,6 +127,7 @@ func open(opts Options, lock *os.File) (*Node, error) {
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	transport := &http.Transport{DialTLSContext: n.dialREST, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute}
 	n.http = &http.Client{Transport: &telling{transport, n.database}}
+	n.api = &http.Client{Transport: transport} // bare: websockets are dialled as it does
 	n.store.self, n.store.connect, n.store.explain = n.Name, n.connectDatabase, n.explain
 	n.store.writer, n.store.database = n.nodeID, n.database
 	n.store.told, n.store.changed, n.store.observe = n.pokeAll, n.follows, n.observes
@@ -354,7 +356,7 @@ func (n *Node) HTTPClient(member string) (*http.Client, string, error) {
 	if !ok {
 		return nil, "", fabric.NotFoundf("member %q does not exist", member)
 	}
-	return n.http, "https://" + m.Address, nil
+	return n.api, "https://" + m.Address, nil
 }
 
 func (n *Node) listen(address string) (*port, error) {
