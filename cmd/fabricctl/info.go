@@ -72,6 +72,9 @@ func describeInstance(w io.Writer, i instance) {
 	d.line(0, "Name", i.Name)
 	d.line(0, "Description", i.Description)
 	d.line(0, "Status", strings.ToUpper(i.Status))
+	if i.Reason != "" || i.Message != "" {
+		d.line(0, "Why", why(i.Message, i.Reason))
+	}
 	d.line(0, "Type", i.Type)
 	d.line(0, "Architecture", i.Architecture)
 	d.line(0, "Location", i.Location)

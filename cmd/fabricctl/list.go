@@ -7,12 +7,14 @@ import (
 	"strconv"
 	"strings"
 
+	"netfabric/fabric/api"
+
 	incusapi "github.com/lxc/incus/v6/shared/api"
 	"github.com/spf13/cobra"
 )
 
 // instance is what the API tells of an instance with its state.
-type instance = incusapi.InstanceFull
+type instance = api.InstanceFull
 
 // letterColumn is a column of "list" and the letter that asks for it, as lxc has them.
 type letterColumn struct {

@@ -150,7 +150,7 @@ func helpBoot(dir string) (err error) {
 		return err
 	}
 	if limits.Cgroup != "" { // liblxc gives a guest that reboots itself the limits of its start again
-		if err := limits.apply(); err != nil {
+		if err := limits.apply(r.Init.PID); err != nil {
 			return err
 		}
 	}

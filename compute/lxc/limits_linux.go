@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,7 @@ import (
 // limits are those of a container as last set.
 type limits struct {
 	compute.Resources
-	Cgroup string `json:"cgroup,omitempty"` // of the container, below each hierarchy's mount point; empty: the limits are those that it was started with
+	Cgroup string `json:"cgroup,omitempty"` // of the container, with its parent; empty: the limits are those that it was started with
 }
 
 // SetResources implements compute.Runtime.
@@ -36,24 +37,62 @@ func (r *Runtime) SetResources(_ context.Context, name string, x compute.Resourc
 		return fabric.Conflictf("not-running", "set the limits of instance %q: it is %s", name, c.State)
 	}
 	l := limits{x, filepath.Join(r.cgroups, name)}
-	if err := l.apply(); err != nil {
+	if err := l.apply(c.Process.PID); err != nil {
 		return fmt.Errorf("set the limits of instance %q: %w", name, err)
 	}
 	return writeJSON(r.path(name, limitsFile), l)
 }
 
-// apply makes the limits hold for what runs.
-func (l limits) apply() error {
-	roots, err := hierarchies()
+// apply makes the limits hold for what runs as the children of init, and for init.
+func (l limits) apply(init int) error {
+	dirs, err := l.dirs(init)
 	if err != nil {
 		return err
 	}
-	return errors.Join(l.limitMemory(roots), l.limitProcesses(roots))
+	return errors.Join(l.limitMemory(dirs), l.limitProcesses(dirs))
 }
 
-func (l limits) limitMemory(roots []string) error {
+// dirs are the cgroups of the container in all hierarchies. liblxc makes them below those of process 1, which may be anywhere.
+func (l limits) dirs(init int) ([]string, error) {
+	roots, err := hierarchies()
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", init))
+	if err != nil {
+		return nil, fmt.Errorf("find the cgroups of process %d: %w", init, err)
+	}
+	var dirs []string
 	for _, root := range roots {
-		dir := filepath.Join(root, l.Cgroup)
+		for _, at := range parents(string(data), l.Cgroup) {
+			if dir := filepath.Join(root, at, l.Cgroup); isDir(dir) {
+				dirs = append(dirs, dir)
+			}
+		}
+	}
+	return dirs, nil
+}
+
+// parents are the cgroups below which a process has one of that name, from what proc(5) says of the process.
+func parents(proc, cgroup string) []string {
+	var all []string
+	for line := range strings.Lines(proc) { // cgroups(7): hierarchy:controllers:path
+		before, after, ok := strings.Cut(strings.TrimSpace(line), "/"+cgroup)
+		fields := strings.SplitN(before, ":", 3)
+		if ok && len(fields) == 3 && (after == "" || after[0] == '/') && !slices.Contains(all, fields[2]) {
+			all = append(all, fields[2])
+		}
+	}
+	return all
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+func (l limits) limitMemory(dirs []string) error {
+	for _, dir := range dirs {
 		// Version 2 kills for want of memory, version 1 refuses.
 		if used, err := unreclaimable(dir); err == nil && l.Memory > 0 && used > l.Memory {
 			return memoryInUse(l.Memory)
@@ -77,9 +116,9 @@ func memoryInUse(limit int64) error {
 		WithFix("have the instance use less, or restart it")
 }
 
-func (l limits) limitProcesses(roots []string) error {
-	for _, root := range roots {
-		if err := writeLimit(filepath.Join(root, l.Cgroup, "pids.max"), int64(l.Processes), "max"); !errors.Is(err, fs.ErrNotExist) {
+func (l limits) limitProcesses(dirs []string) error {
+	for _, dir := range dirs {
+		if err := writeLimit(filepath.Join(dir, "pids.max"), int64(l.Processes), "max"); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -15,12 +15,12 @@ import (
 )
 
 // GetInstances lists the instances with their state. filter, such as "status eq Running and location eq n1", may be empty.
-func (c *Client) GetInstances(ctx context.Context, filter string) ([]incusapi.InstanceFull, error) {
+func (c *Client) GetInstances(ctx context.Context, filter string) ([]InstanceFull, error) {
 	path := "/1.0/instances?recursion=2"
 	if filter != "" {
 		path += "&filter=" + url.QueryEscape(filter)
 	}
-	var all []incusapi.InstanceFull
+	var all []InstanceFull
 	_, err := c.Get(ctx, path, &all)
 	return all, err
 }
@@ -31,8 +31,8 @@ func (c *Client) GetInstance(ctx context.Context, name string) (*incusapi.Instan
 }
 
 // GetInstanceFull finds an instance with its state.
-func (c *Client) GetInstanceFull(ctx context.Context, name string) (*incusapi.InstanceFull, string, error) {
-	return one[incusapi.InstanceFull](ctx, c, "/1.0/instances/"+seg(name)+"?recursion=1")
+func (c *Client) GetInstanceFull(ctx context.Context, name string) (*InstanceFull, string, error) {
+	return one[InstanceFull](ctx, c, "/1.0/instances/"+seg(name)+"?recursion=1")
 }
 
 // CreateInstance makes an instance; on a member of choice through Target. The operation ends when its root disk is there, and when it runs

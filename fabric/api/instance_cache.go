@@ -21,7 +21,7 @@ type cachedInstance struct {
 	instance *fabric.Instance
 	profiles []*fabric.Profile
 	networks []*fabric.Network // of its NICs: their prefix lengths are shown in the state
-	status   json.RawMessage   // data of the member's condition
+	status   fabric.Condition  // what the member says of it
 	data     [2]json.RawMessage
 }
 
@@ -92,7 +92,7 @@ func index(full bool) int {
 }
 
 func newCachedInstance(snap *fabric.Snapshot, i *fabric.Instance, status fabric.Condition) *cachedInstance {
-	e := &cachedInstance{instance: i, status: status.Data}
+	e := &cachedInstance{instance: i, status: status}
 	for _, name := range i.Profiles {
 		p, _ := snap.Profile(name)
 		e.profiles = append(e.profiles, p)
@@ -106,7 +106,7 @@ func newCachedInstance(snap *fabric.Snapshot, i *fabric.Instance, status fabric.
 
 // fits tells whether an entry was made from what there is now.
 func (e *cachedInstance) fits(snap *fabric.Snapshot, i *fabric.Instance, status fabric.Condition) bool {
-	if e.instance != i || !bytes.Equal(e.status, status.Data) {
+	if e.instance != i || !bytes.Equal(e.status.Data, status.Data) || e.status.Reason != status.Reason || e.status.Message != status.Message {
 		return false
 	}
 	for n, name := range i.Profiles {

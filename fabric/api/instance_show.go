@@ -89,11 +89,19 @@ func showInstanceState(snap *fabric.Snapshot, c fabric.Condition) incusapi.Insta
 	return shown
 }
 
+// InstanceFull is an instance with its state and, beside what LXD has, what is the matter with it.
+type InstanceFull struct {
+	incusapi.InstanceFull
+	Reason  string `json:"reason,omitempty"`  // a stable word for what is in the way
+	Message string `json:"message,omitempty"` // the same in words, or what is still to come, such as a restart that a change needs
+}
+
 func encodeInstance(snap *fabric.Snapshot, i *fabric.Instance, c fabric.Condition, full bool) json.RawMessage {
 	var shown any = showInstance(snap, i, c)
 	if full {
 		state := showInstanceState(snap, c)
-		shown = incusapi.InstanceFull{Instance: showInstance(snap, i, c), State: &state, Backups: []incusapi.InstanceBackup{}, Snapshots: []incusapi.InstanceSnapshot{}}
+		full := incusapi.InstanceFull{Instance: showInstance(snap, i, c), State: &state, Backups: []incusapi.InstanceBackup{}, Snapshots: []incusapi.InstanceSnapshot{}}
+		shown = InstanceFull{InstanceFull: full, Reason: c.Reason, Message: c.Message}
 	}
 	data, err := json.Marshal(shown)
 	if err != nil {

@@ -161,6 +161,9 @@ func TestInstanceFailure(t *testing.T) {
 	if want := `instance "c1": the pool is full`; err.Error() != want {
 		t.Fatalf("got %q, want %q", err, want)
 	}
+	if i, _, err := m.unix.GetInstanceFull(t.Context(), "c1"); err != nil || i.Reason != "fake-failure" || i.Message != "the pool is full" {
+		t.Fatalf("got %+v, %v", i, err)
+	}
 	// What was reported before a change does not fail it.
 	m.hold(true, "")
 	op, err = m.unix.UpdateInstanceState(t.Context(), "c1", incusapi.InstanceStatePut{Action: "start"})
@@ -171,6 +174,9 @@ func TestInstanceFailure(t *testing.T) {
 	}
 	m.hold(false, "")
 	wait(t, op, nil)
+	if i, _, err := m.unix.GetInstanceFull(t.Context(), "c1"); err != nil || i.Reason != "" || i.Message != "" {
+		t.Fatalf("got %+v, %v", i, err)
+	}
 }
 
 func TestEphemeral(t *testing.T) {

@@ -49,9 +49,9 @@ var routes = []route{
 	{"DELETE", "/1.0/cluster/groups/{name}", trusted, (*Server).deleteGroup, nil, nil, "Delete a group that no member is in and nothing uses"},
 	{"DELETE", "/1.0/cluster/members/{name}", trusted, (*Server).deleteMember, nil, nil, "Remove a member; force=1 even when it can't be reached"},
 
-	{"GET", "/1.0/instances", trusted, (*Server).getInstances, nil, []incusapi.InstanceFull{}, "List the instances"},
+	{"GET", "/1.0/instances", trusted, (*Server).getInstances, nil, []InstanceFull{}, "List the instances"},
 	{"POST", "/1.0/instances", trusted, (*Server).postInstances, InstancesPost{}, incusapi.Operation{}, "Create an instance"},
-	{"GET", "/1.0/instances/{name}", trusted, (*Server).getInstance, nil, incusapi.InstanceFull{}, "Show an instance; recursion=1 with its state"},
+	{"GET", "/1.0/instances/{name}", trusted, (*Server).getInstance, nil, InstanceFull{}, "Show an instance; recursion=1 with its state"},
 	{"PUT", "/1.0/instances/{name}", trusted, (*Server).putInstance, incusapi.InstancePut{}, incusapi.Operation{}, "Replace profiles, config and devices of an instance"},
 	{"PATCH", "/1.0/instances/{name}", trusted, (*Server).putInstance, incusapi.InstancePut{}, nil, "Change an instance"},
 	{"POST", "/1.0/instances/{name}", trusted, (*Server).postInstance, nil, nil, "Rename or move an instance: not supported"},
