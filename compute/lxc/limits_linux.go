@@ -26,15 +26,9 @@ type limits struct {
 
 // SetResources implements compute.Runtime.
 func (r *Runtime) SetResources(_ context.Context, name string, x compute.Resources) error {
-	if err := fabric.CheckHostname("instance", name); err != nil {
-		return err
-	}
-	c, err := r.container(name)
+	c, err := r.running(name, "set the limits")
 	if err != nil {
 		return err
-	}
-	if c.State != compute.ContainerRunning {
-		return fabric.Conflictf("not-running", "set the limits of instance %q: it is %s", name, c.State)
 	}
 	l := limits{x, filepath.Join(r.cgroups, name)}
 	if err := l.apply(c.Process.PID); err != nil {

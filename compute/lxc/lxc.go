@@ -150,6 +150,18 @@ func (r *Runtime) container(name string) (compute.Container, error) {
 	return c, nil
 }
 
+// running finds a container that has to run for what is to be done to it.
+func (r *Runtime) running(name, doing string) (compute.Container, error) {
+	if err := fabric.CheckHostname("instance", name); err != nil {
+		return compute.Container{}, err
+	}
+	c, err := r.container(name)
+	if err == nil && c.State != compute.ContainerRunning {
+		err = fabric.Conflictf("not-running", "%s of instance %q: it is %s", doing, name, c.State)
+	}
+	return c, err
+}
+
 // Log implements compute.Runtime.
 func (r *Runtime) Log(name string) (io.ReadCloser, error) {
 	if err := fabric.CheckHostname("instance", name); err != nil {

@@ -147,15 +147,9 @@ func (r *Runtime) Remove(ctx context.Context, name string) error {
 
 // SetNetwork implements compute.Runtime.
 func (r *Runtime) SetNetwork(_ context.Context, name string, n compute.Network) error {
-	if err := fabric.CheckHostname("instance", name); err != nil {
-		return err
-	}
-	c, err := r.container(name)
+	c, err := r.running(name, "set the addresses")
 	if err != nil {
 		return err
-	}
-	if c.State != compute.ContainerRunning {
-		return fabric.Conflictf("not-running", "set the addresses of instance %q: it is %s", name, c.State)
 	}
 	if err := applyNetwork(c.Process, c.Network, n); err != nil {
 		return fmt.Errorf("set the addresses of instance %q: %w", name, err)
